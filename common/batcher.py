@@ -1,0 +1,167 @@
+"""Async coalescing: many callers, one statement or request. One primitive, used wherever I/O or a model batches.
+
+A caller submits one item and awaits its own result. A flush runs when `max_size` items wait or the oldest has waited
+`max_wait`; while all `concurrency` flushes are busy, items gather, so batches grow with load by themselves. Items
+whose caller has gone, or whose deadline has passed, are dropped before they cost anything.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from common.errors import Overloaded
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+Flush = Callable[[list[Item]], Awaitable[Sequence[Result | Exception]]]
+"""Takes items, returns one result or exception for each, in order. Raising fails every item of the batch."""
+
+
+@dataclass(slots=True)
+class _Waiter(Generic[Item, Result]):
+    item: Item
+    future: asyncio.Future[Result]
+    deadline: float | None
+
+
+class Batcher(Generic[Item, Result]):
+    """Collects items of concurrent callers into batches; each caller gets its own result or its own error."""
+
+    def __init__(
+        self,
+        flush: Flush[Item, Result],
+        *,
+        max_size: int,
+        max_wait: float,
+        max_pending: int = 10_000,
+        concurrency: int = 1,
+    ) -> None:
+        """Create a batcher; it starts its flushes on demand and needs no task of its own while idle.
+
+        Args:
+            flush: does the work of one batch.
+            max_size: most items of one batch.
+            max_wait: seconds the first item of a batch waits for company.
+            max_pending: items waiting, not yet being flushed, above which `submit` refuses with `Overloaded`.
+            concurrency: flushes that may run at the same time.
+        """
+        if max_size < 1 or concurrency < 1 or max_pending < 1 or max_wait < 0:
+            raise ValueError("max_size, max_pending and concurrency must be at least 1, max_wait at least 0")
+        self._flush = flush
+        self._max_size = max_size
+        self._max_wait = max_wait
+        self._max_pending = max_pending
+        self._free = concurrency
+        self._waiting: deque[_Waiter[Item, Result]] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @property
+    def pending(self) -> int:
+        """Items waiting for a flush to take them."""
+        return len(self._waiting)
+
+    async def submit(self, item: Item, *, deadline: float | None = None) -> Result:
+        """Hand in one item and await its result.
+
+        Args:
+            item: goes to `flush` unchanged.
+            deadline: loop time (`loop.time()`) after which the result is worth nothing to the caller.
+
+        Raises:
+            Overloaded: too many items are waiting.
+            TimeoutError: the deadline passed before a flush took the item.
+            Exception: whatever `flush` returned for this item, or raised for its batch.
+        """
+        if self._closed:
+            raise RuntimeError("the batcher is closed")
+        if len(self._waiting) >= self._max_pending:
+            self._forget_gone()
+        if len(self._waiting) >= self._max_pending:
+            raise Overloaded(f"{len(self._waiting)} items are already waiting")
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiter(item, future, deadline))
+        self._schedule()
+        return await future
+
+    async def close(self) -> None:
+        """Refuse new items, flush what waits, and return when all of it is answered."""
+        self._closed = True
+        self._cancel_timer()
+        while self._waiting or self._running:
+            self._start_flushes(due=True)
+            if self._running:
+                await asyncio.wait(self._running)
+
+    def _forget_gone(self) -> None:
+        """Let go of items whose callers were cancelled: they must not keep others out."""
+        self._waiting = deque(waiter for waiter in self._waiting if not waiter.future.done())
+
+    def _schedule(self) -> None:
+        """Start what is full; give a started batch its `max_wait` otherwise."""
+        self._start_flushes(due=self._max_wait == 0)
+        if self._waiting and self._free and self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._max_wait, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._start_flushes(due=True)
+
+    def _start_flushes(self, *, due: bool) -> None:
+        while self._free and self._waiting and (due or len(self._waiting) >= self._max_size):
+            batch = self._take()
+            if not batch:
+                continue
+            self._cancel_timer()
+            self._free -= 1
+            task = asyncio.get_running_loop().create_task(self._run(batch))
+            self._running.add(task)
+            task.add_done_callback(self._on_flushed)
+
+    def _on_flushed(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._free += 1
+        # What gathered meanwhile has waited for a free flush already: it is due.
+        self._start_flushes(due=True)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _take(self) -> list[_Waiter[Item, Result]]:
+        now = asyncio.get_running_loop().time()
+        batch: list[_Waiter[Item, Result]] = []
+        while self._waiting and len(batch) < self._max_size:
+            waiter = self._waiting.popleft()
+            if waiter.future.done():  # its caller was cancelled
+                continue
+            if waiter.deadline is not None and waiter.deadline <= now:
+                waiter.future.set_exception(TimeoutError("the deadline passed while the item was waiting"))
+                continue
+            batch.append(waiter)
+        return batch
+
+    async def _run(self, batch: list[_Waiter[Item, Result]]) -> None:
+        try:
+            results = await self._flush([waiter.item for waiter in batch])
+            if len(results) != len(batch):
+                raise RuntimeError(f"flush answered {len(results)} results for {len(batch)} items")
+        except asyncio.CancelledError:
+            for waiter in batch:
+                waiter.future.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - every waiter gets it
+            results = [error] * len(batch)
+        for waiter, result in zip(batch, results, strict=True):
+            if waiter.future.done():
+                continue
+            if isinstance(result, Exception):
+                waiter.future.set_exception(result)
+            else:
+                waiter.future.set_result(result)

@@ -1,0 +1,76 @@
+"""Which model is active is a row: everything that writes or searches vectors asks here."""
+
+import hashlib
+import re
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from common.db.models import EmbeddingModel
+from common.embedding import ModelInfo
+from common.errors import ConfigurationError
+
+_TAKE_TURNS = text("SELECT pg_advisory_xact_lock(720_575_940_380)")
+
+
+def label(model: EmbeddingModel) -> str:
+    """Return the name under which results mention the model; equals `ModelInfo.label`."""
+    return f"{model.name}/{model.pretrained}"
+
+
+async def find_active(session: AsyncSession) -> EmbeddingModel | None:
+    """Return the active model, or None on a database that never had one."""
+    return await session.scalar(select(EmbeddingModel).where(EmbeddingModel.state == "active"))
+
+
+async def list_all(session: AsyncSession) -> list[EmbeddingModel]:
+    """Return every model whose collection may hold vectors."""
+    return list(await session.scalars(select(EmbeddingModel).where(EmbeddingModel.state != "retired")))
+
+
+async def settle_active(session: AsyncSession, served: ModelInfo) -> EmbeddingModel:
+    """Return the active model, which on a new database becomes the one the embedder serves.
+
+    Raises:
+        ConfigurationError: the embedder serves another model than the active one; vectors of two models never mix.
+    """
+    active = await find_active(session)
+    if active is None:
+        await session.execute(_TAKE_TURNS)
+        active = await find_active(session)
+    if active is None:
+        return await _activate(session, served)
+    if (active.name, active.pretrained, active.dim, active.preprocess_version) != (
+        served.name,
+        served.pretrained,
+        served.dim,
+        served.preprocess_version,
+    ):
+        raise ConfigurationError(
+            f"the embedder serves {served.label} (preprocess {served.preprocess_version}), but the images here are "
+            f"indexed with {label(active)} (preprocess {active.preprocess_version}): configure the embedder for that "
+            "model, or re-embed with `likeness reembed`",
+            code="wrong_model",
+        )
+    return active
+
+
+async def _activate(session: AsyncSession, served: ModelInfo) -> EmbeddingModel:
+    model = EmbeddingModel(
+        name=served.name,
+        pretrained=served.pretrained,
+        dim=served.dim,
+        preprocess_version=served.preprocess_version,
+        state="active",
+        collection=_collection_name(served),
+    )
+    session.add(model)
+    await session.flush()
+    return model
+
+
+def _collection_name(served: ModelInfo) -> str:
+    """Return a name that people recognise, and that no other model's name can be turned into."""
+    readable = re.sub(r"[^a-z0-9]+", "-", served.label.lower())[:80].strip("-") or "model"
+    digest = hashlib.sha256(served.label.encode()).hexdigest()[:8]
+    return f"{readable}-{digest}-p{served.preprocess_version}"

@@ -1,0 +1,41 @@
+"""The embedding cache: vectors by content hash and model."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from common.db.models import Embedding
+
+_DTYPE = np.dtype("<f4")
+
+_SAVE = text(
+    """
+INSERT INTO embeddings (sha256, model_id, vector)
+SELECT sha256, :model_id, vector
+  FROM unnest(CAST(:hashes AS text[]), CAST(:vectors AS bytea[])) AS given(sha256, vector)
+ ORDER BY sha256
+ON CONFLICT DO NOTHING"""
+)
+
+
+async def save(session: AsyncSession, model_id: int, vectors: Mapping[str, NDArray[np.float32]]) -> None:
+    """Keep vectors (float32, shape (dim,)) by the SHA-256 of the bytes they were made from."""
+    await session.execute(
+        _SAVE,
+        {
+            "model_id": model_id,
+            "hashes": list(vectors),
+            "vectors": [vector.astype(_DTYPE).tobytes() for vector in vectors.values()],
+        },
+    )
+
+
+async def find(session: AsyncSession, model_id: int, hashes: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    """Return the vectors that are kept for these hashes."""
+    query = select(Embedding.sha256, Embedding.vector).where(
+        Embedding.model_id == model_id, Embedding.sha256.in_(hashes)
+    )
+    return {sha256: np.frombuffer(vector, _DTYPE) for sha256, vector in await session.execute(query)}

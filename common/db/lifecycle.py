@@ -1,0 +1,299 @@
+"""The state machine of `common.status` in SQL: claims, fenced moves, and what the sweep heals.
+
+Every function takes many images and is one statement. A worker's move carries a `Fence`: it touches a row only while
+`attempt` is still the worker's own and the lease has not run out by the database's clock; rows it could not touch are
+missing from the answer, which means the ownership was lost. Rows are locked in the order of their ids, so concurrent
+batches can't deadlock. Each statement also writes its rows of `image_events`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from common.db.models import TRIES
+
+LEASE = timedelta(seconds=60)
+"""How long a claim holds without being renewed; a dead worker's images are reclaimed after this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Proof of ownership: the image and the attempt that claimed it."""
+
+    id: UUID
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An image that this worker owns for one attempt, with what the pipeline needs of its row."""
+
+    id: UUID
+    attempt: int
+    tries_left: int
+    owner_id: UUID
+    folder_id: UUID
+    sha256: str
+    object_key: str
+    media_type: str
+    byte_size: int
+    category: str | None
+    tags: list[str]
+    created_at: datetime
+    payload_version: int
+
+    @property
+    def fence(self) -> Fence:
+        """What every later write of this attempt carries."""
+        return Fence(self.id, self.attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An image to be given up, and why."""
+
+    fence: Fence
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """An image to be put back, to run again after `delay`; `refund` gives the try back (not the image's fault)."""
+
+    fence: Fence
+    delay: timedelta
+    refund: bool
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """An image whose point is in the vector index, filtered by the payload of that version."""
+
+    fence: Fence
+    payload_version: int
+
+
+_LOG = """
+logged AS (
+    INSERT INTO image_events (image_id, from_status, to_status, attempt, worker, error_code)
+    SELECT id, from_status, to_status, attempt, worker, error_code FROM moved
+)
+SELECT id FROM moved"""
+
+_CLAIM = text(
+    """
+WITH due AS (
+    SELECT id, status FROM images
+     WHERE id = ANY(CAST(:ids AS uuid[])) AND tries_left > 0
+       AND (status = 'pending' AND next_run_at <= now()
+            OR status IN ('embedding', 'indexing') AND lease_until < now())
+     ORDER BY id FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE images
+       SET status = 'embedding', attempt = attempt + 1, tries_left = tries_left - 1, lease_owner = :worker,
+           lease_until = now() + CAST(:lease AS interval), updated_at = now()
+      FROM due WHERE images.id = due.id
+    RETURNING images.id, attempt, tries_left, owner_id, folder_id, sha256, object_key, media_type, byte_size,
+              category, tags, created_at, payload_version, due.status AS from_status
+), logged AS (
+    INSERT INTO image_events (image_id, from_status, to_status, attempt, worker)
+    SELECT id, from_status, 'embedding', attempt, :worker FROM claimed
+)
+SELECT id, attempt, tries_left, owner_id, folder_id, sha256, object_key, media_type, byte_size,
+       category, tags, created_at, payload_version
+  FROM claimed"""
+)
+
+
+def _fenced(columns: str, from_statuses: str, changes: str, error_code: str = "NULL") -> TextClause:
+    """Build a fenced move; `columns` names the arrays that come with each fence, for use in `changes`."""
+    arrays = "".join(f", CAST(:{column} AS {kind}[])" for column, kind in map(str.split, columns.splitlines()))
+    names = "".join(f", {line.split()[0]}" for line in columns.splitlines())
+    held = "".join(f", fence.{line.split()[0]}" for line in columns.splitlines())
+    return text(
+        f"""
+WITH held AS (
+    SELECT images.id, images.status, images.lease_owner{held}
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[]){arrays}) AS fence(id, attempt{names})
+      JOIN images ON images.id = fence.id AND images.attempt = fence.attempt
+     WHERE images.status IN ({from_statuses}) AND images.lease_until > now()
+     ORDER BY images.id FOR UPDATE OF images
+), moved AS (
+    UPDATE images SET updated_at = now(), {changes} FROM held WHERE images.id = held.id
+    RETURNING images.id, held.status AS from_status, images.status AS to_status, images.attempt,
+              held.lease_owner AS worker, {error_code} AS error_code
+), {_LOG}"""  # noqa: S608 - built from the constants below alone
+    )
+
+
+_ADVANCE = _fenced("", "'embedding'", "status = 'indexing'")
+
+_FINISH = _fenced(
+    "payload_version int",
+    "'indexing'",
+    "status = 'done', lease_owner = NULL, lease_until = NULL, indexed_at = now(), "
+    "indexed_version = held.payload_version",
+)
+
+_FAIL = _fenced(
+    "code text\nmessage text",
+    "'embedding', 'indexing'",
+    "status = 'error', lease_owner = NULL, lease_until = NULL, error_code = held.code, error_message = held.message",
+    error_code="held.code",
+)
+
+_RELEASE = _fenced(
+    "delay interval\nrefund int\ncode text",
+    "'embedding', 'indexing'",
+    "status = 'pending', lease_owner = NULL, lease_until = NULL, next_run_at = now() + held.delay, "
+    "tries_left = tries_left + held.refund",
+    error_code="held.code",
+)
+
+_RENEW = text(
+    """
+WITH held AS (
+    SELECT images.id FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[])) AS fence(id, attempt)
+      JOIN images ON images.id = fence.id AND images.attempt = fence.attempt
+     WHERE images.status IN ('embedding', 'indexing') AND images.lease_until > now()
+     ORDER BY images.id FOR UPDATE OF images
+)
+UPDATE images SET lease_until = now() + CAST(:lease AS interval) FROM held WHERE images.id = held.id
+RETURNING images.id"""
+)
+
+_STORED = text(
+    f"""
+WITH held AS (
+    SELECT id, status FROM images WHERE id = ANY(CAST(:ids AS uuid[])) AND status = 'created'
+     ORDER BY id FOR UPDATE
+), moved AS (
+    UPDATE images SET status = 'pending', next_run_at = now(), updated_at = now() FROM held WHERE images.id = held.id
+    RETURNING images.id, held.status AS from_status, images.status AS to_status, attempt,
+              NULL AS worker, NULL AS error_code
+), {_LOG}"""  # noqa: S608 - constants
+)
+
+_REQUEUE = text(
+    f"""
+WITH held AS (
+    SELECT id, status FROM images WHERE id = ANY(CAST(:ids AS uuid[])) AND status = 'error'
+     ORDER BY id FOR UPDATE
+), moved AS (
+    UPDATE images
+       SET status = 'pending', tries_left = :tries, next_run_at = now(), updated_at = now(),
+           error_code = NULL, error_message = NULL
+      FROM held WHERE images.id = held.id
+    RETURNING images.id, held.status AS from_status, images.status AS to_status, attempt,
+              :requeued_by AS worker, NULL AS error_code
+), {_LOG}"""  # noqa: S608 - constants
+)
+
+_BURY = text(
+    f"""
+WITH held AS (
+    SELECT id, status, lease_owner FROM images
+     WHERE status IN ('embedding', 'indexing') AND lease_until < now() AND tries_left = 0
+     ORDER BY id FOR UPDATE SKIP LOCKED
+), moved AS (
+    UPDATE images
+       SET status = 'error', lease_owner = NULL, lease_until = NULL, updated_at = now(),
+           error_code = 'poison_suspected',
+           error_message = 'Workers died while processing this image, on every try it had.'
+      FROM held WHERE images.id = held.id
+    RETURNING images.id, held.status AS from_status, images.status AS to_status, attempt,
+              held.lease_owner AS worker, error_code
+), {_LOG}"""  # noqa: S608 - constants
+)
+
+_FIND_DUE = text(
+    """
+SELECT id FROM images
+ WHERE tries_left > 0
+   AND (status = 'pending' AND next_run_at <= now() - CAST(:overdue AS interval)
+        OR status IN ('embedding', 'indexing') AND lease_until < now())
+ ORDER BY next_run_at LIMIT :limit"""
+)
+
+
+async def claim(session: AsyncSession, ids: Sequence[UUID], worker: str, lease: timedelta = LEASE) -> list[Claim]:
+    """Claim those of `ids` that are due: `pending`, or leased to a worker whose lease ran out."""
+    rows = await session.execute(_CLAIM, {"ids": ids, "worker": worker, "lease": lease})
+    return [Claim(*row) for row in rows]
+
+
+async def renew(session: AsyncSession, fences: Sequence[Fence], lease: timedelta = LEASE) -> set[UUID]:
+    """Give each owned image a fresh lease; return those that were still owned."""
+    return await _move(session, _RENEW, fences, lease=lease)
+
+
+async def advance(session: AsyncSession, fences: Sequence[Fence]) -> set[UUID]:
+    """`embedding` → `indexing`; return those that were still owned."""
+    return await _move(session, _ADVANCE, fences)
+
+
+async def finish(session: AsyncSession, finishes: Sequence[Finish]) -> set[UUID]:
+    """`indexing` → `done`; return those that were still owned."""
+    return await _move(
+        session, _FINISH, [item.fence for item in finishes], payload_version=[item.payload_version for item in finishes]
+    )
+
+
+async def fail(session: AsyncSession, failures: Sequence[Failure]) -> set[UUID]:
+    """→ `error` with code and message; return those that were still owned."""
+    return await _move(
+        session,
+        _FAIL,
+        [item.fence for item in failures],
+        code=[item.code for item in failures],
+        message=[item.message for item in failures],
+    )
+
+
+async def release(session: AsyncSession, releases: Sequence[Release]) -> set[UUID]:
+    """→ `pending`, to run after the delay; return those that were still owned."""
+    return await _move(
+        session,
+        _RELEASE,
+        [item.fence for item in releases],
+        delay=[item.delay for item in releases],
+        refund=[int(item.refund) for item in releases],
+        code=[item.code for item in releases],
+    )
+
+
+async def mark_stored(session: AsyncSession, ids: Sequence[UUID]) -> set[UUID]:
+    """`created` → `pending`, once the object is stored; return those that moved."""
+    return set(await session.scalars(_STORED, {"ids": ids}))
+
+
+async def requeue(session: AsyncSession, ids: Sequence[UUID], requeued_by: str) -> set[UUID]:
+    """`error` → `pending` with all tries; `attempt`, the fence, is kept. Return those that moved."""
+    return set(await session.scalars(_REQUEUE, {"ids": ids, "tries": TRIES, "requeued_by": requeued_by}))
+
+
+async def bury(session: AsyncSession) -> set[UUID]:
+    """Give up what killed its workers on every try: expired leases with no try left → `error`."""
+    return set(await session.scalars(_BURY))
+
+
+async def find_due(session: AsyncSession, *, overdue: timedelta, limit: int) -> list[UUID]:
+    """Find what waits without a hint: `pending` for at least `overdue`, or leased with the lease run out."""
+    return list(await session.scalars(_FIND_DUE, {"overdue": overdue, "limit": limit}))
+
+
+async def _move(
+    session: AsyncSession, statement: TextClause, fences: Sequence[Fence], **arguments: object
+) -> set[UUID]:
+    return set(
+        await session.scalars(
+            statement,
+            {"ids": [fence.id for fence in fences], "attempts": [fence.attempt for fence in fences], **arguments},
+        )
+    )

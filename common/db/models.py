@@ -1,0 +1,162 @@
+"""The tables (architecture, section 4). What each state means stands in `common.status`."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from common.db.base import Base, Timestamp
+from common.status import ImageStatus
+
+LOCAL_OWNER_ID = UUID("00000000-0000-4000-8000-000000000001")
+"""The built-in owner of everything until there are accounts; its row comes with the first migration."""
+LOCAL_FOLDER_ID = UUID("00000000-0000-4000-8000-000000000002")
+"""The built-in owner's default folder."""
+
+TRIES = 5
+"""How often an image may be tried before it is given up; an outage of a dependency does not count."""
+
+_STATUSES = ", ".join(f"'{status}'" for status in ImageStatus)
+
+
+class User(Base):
+    """Someone who owns images."""
+
+    __tablename__ = "users"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
+
+
+class Folder(Base):
+    """Where an owner keeps images; the same bytes are kept once per folder."""
+
+    __tablename__ = "folders"
+    __table_args__ = (UniqueConstraint("owner_id", "name"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    created_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
+
+
+class Image(Base):
+    """One image of one owner, and where it is on its way to being searchable."""
+
+    __tablename__ = "images"
+    __table_args__ = (
+        UniqueConstraint("folder_id", "sha256"),
+        UniqueConstraint("owner_id", "external_id"),
+        CheckConstraint(f"status IN ({_STATUSES})", name="status"),
+        CheckConstraint("attempt >= 0 AND tries_left >= 0", name="tries"),
+        CheckConstraint("(lease_until IS NOT NULL) = (status IN ('embedding', 'indexing'))", name="lease"),
+        CheckConstraint("(error_code IS NOT NULL) = (status = 'error')", name="error"),
+        Index("ix_images_sha256", "sha256"),
+        Index("ix_images_owner_id_created_at_id", "owner_id", "created_at", "id"),
+        Index("ix_images_tags", "tags", postgresql_using="gin"),
+        Index("ix_images_created", "created_at", postgresql_where=text("status = 'created'")),
+        Index("ix_images_pending", "next_run_at", postgresql_where=text("status = 'pending'")),
+        Index("ix_images_leased", "lease_until", postgresql_where=text("status IN ('embedding', 'indexing')")),
+        Index("ix_images_error", "updated_at", postgresql_where=text("status = 'error'")),
+        Index(
+            "ix_images_stale_payload",
+            "updated_at",
+            postgresql_where=text("status = 'done' AND payload_version <> indexed_version"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
+    folder_id: Mapped[UUID] = mapped_column(ForeignKey("folders.id"))
+    external_id: Mapped[str | None]
+    sha256: Mapped[str]
+    object_key: Mapped[str]
+    filename: Mapped[str]
+    media_type: Mapped[str]
+    byte_size: Mapped[int] = mapped_column(BigInteger)
+    width: Mapped[int]
+    height: Mapped[int]
+    title: Mapped[str | None]
+    description: Mapped[str | None]
+    category: Mapped[str | None]
+    tags: Mapped[list[str]] = mapped_column(server_default="{}")
+    attributes: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+
+    status: Mapped[str] = mapped_column(server_default=ImageStatus.CREATED)
+    attempt: Mapped[int] = mapped_column(server_default="0")
+    """The fence: raised by every claim, never lowered."""
+    tries_left: Mapped[int] = mapped_column(server_default=str(TRIES))
+    lease_owner: Mapped[str | None]
+    lease_until: Mapped[Timestamp | None]
+    next_run_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+
+    payload_version: Mapped[int] = mapped_column(server_default="1")
+    """Raised by every edit of what the vector index filters by …"""
+    indexed_version: Mapped[int] = mapped_column(server_default="0")
+    """… and the version the index holds: where the two differ on a `done` image, the index lags behind."""
+
+    created_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
+    updated_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
+    indexed_at: Mapped[Timestamp | None]
+
+
+class ImageEvent(Base):
+    """One state change of an image."""
+
+    __tablename__ = "image_events"
+    __table_args__ = (Index("ix_image_events_image_id_id", "image_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    image_id: Mapped[UUID] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
+    from_status: Mapped[str | None]
+    to_status: Mapped[str]
+    attempt: Mapped[int]
+    worker: Mapped[str | None]
+    error_code: Mapped[str | None]
+    at: Mapped[Timestamp] = mapped_column(server_default=func.clock_timestamp())
+
+
+class Tombstone(Base):
+    """A deleted image, remembered until no worker can still be writing what belonged to it."""
+
+    __tablename__ = "tombstones"
+
+    image_id: Mapped[UUID] = mapped_column(primary_key=True)
+    sha256: Mapped[str]
+    purge_after: Mapped[Timestamp] = mapped_column(index=True)
+
+
+class EmbeddingModel(Base):
+    """A model and the collection that holds its vectors; exactly one is active."""
+
+    __tablename__ = "embedding_models"
+    __table_args__ = (
+        UniqueConstraint("name", "pretrained", "preprocess_version"),
+        CheckConstraint("state IN ('building', 'active', 'retired')", name="state"),
+        Index("uq_embedding_models_active", "state", unique=True, postgresql_where=text("state = 'active'")),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    name: Mapped[str]
+    pretrained: Mapped[str]
+    dim: Mapped[int]
+    preprocess_version: Mapped[int]
+    state: Mapped[str]
+    collection: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
+
+
+class Embedding(Base):
+    """The embedding cache: the same bytes are never embedded twice by the same model."""
+
+    __tablename__ = "embeddings"
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("embedding_models.id"), primary_key=True)
+    vector: Mapped[bytes]
+    """float32, little-endian, L2-normalised."""
+    created_at: Mapped[Timestamp] = mapped_column(server_default=func.now())

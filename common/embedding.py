@@ -1,0 +1,123 @@
+"""The embedder's wire contract: what its HTTP interface takes and answers. A leaf: imports nothing of ours.
+
+Pixels travel raw: uint8 of shape (N, S, S, 3), C order, in one `application/octet-stream` body, `COUNT_HEADER` saying
+N and `SIZE_HEADER` saying S; the answer is float32 of shape (N, D), little-endian. Everything else is JSON. Vectors are
+L2-normalised. Every answer with vectors names the model that made them, so that two models' vectors never mix.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+COUNT_HEADER = "X-Likeness-Count"
+"""Images in a pixels request, vectors in its answer."""
+SIZE_HEADER = "X-Likeness-Image-Size"
+"""Side S of the images in a pixels request; must be the model's `image_size`."""
+DIM_HEADER = "X-Likeness-Dim"
+"""Length D of the vectors in a pixels answer."""
+MODEL_HEADER = "X-Likeness-Model"
+"""`ModelInfo.label` of the model that answered a pixels request."""
+TIMEOUT_HEADER = "X-Likeness-Timeout-Ms"
+"""Milliseconds for which the caller will wait; work still queued by then is dropped."""
+
+PIXELS_MEDIA_TYPE = "application/octet-stream"
+VECTOR_DTYPE = "<f4"
+
+MAX_IMAGES = 64
+"""Most images of one pixels or batch request."""
+MAX_TEXTS = 64
+"""Most texts of one request."""
+MAX_TEXT_CHARS = 2_000
+"""Most characters of one text. (Models read far fewer tokens; what is beyond is cut off.)"""
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class PreprocessInfo(_Wire):
+    """How an image becomes S by S pixels; the fields of `common.imaging.Preprocess`."""
+
+    size: int = Field(ge=1)
+    resize_mode: Literal["shortest", "longest", "squash"] = "shortest"
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    fill_color: int = Field(default=0, ge=0, le=255)
+
+
+class ModelInfo(_Wire):
+    """Which model the embedder runs. Mean and standard deviation stay inside the embedder."""
+
+    name: str
+    pretrained: str
+    """A stable identity of the weights: a tag, or file name and short hash of a local checkpoint; never a path."""
+    dim: int = Field(ge=1)
+    image_size: int = Field(ge=1)
+    preprocess: PreprocessInfo
+    preprocess_version: int
+    context_length: int = Field(ge=1)
+    device: str
+    precision: str
+    demo: bool = False
+
+    @property
+    def label(self) -> str:
+        """The model's identity in one word: vectors with different labels can't be compared."""
+        return f"{self.name}/{self.pretrained}"
+
+
+class Encoded(_Wire):
+    """Answer of `POST /encode`."""
+
+    embedding: list[float]
+    model: str
+    dim: int
+
+
+class ItemError(_Wire):
+    """What is wrong with one item of a batch."""
+
+    code: str
+    detail: str
+
+
+class BatchItem(_Wire):
+    """One file of a batch: its vector, or what is wrong with it."""
+
+    filename: str | None = None
+    embedding: list[float] | None = None
+    error: ItemError | None = None
+
+
+class BatchEncoded(_Wire):
+    """Answer of `POST /encode/batch`: one result per file, in the order of the request."""
+
+    results: list[BatchItem]
+    model: str
+    dim: int
+
+
+class TextsRequest(_Wire):
+    """Body of `POST /encode/text`."""
+
+    texts: list[str] = Field(min_length=1, max_length=MAX_TEXTS)
+
+
+class TextsEncoded(_Wire):
+    """Answer of `POST /encode/text`: one vector per text, in order."""
+
+    embeddings: list[list[float]]
+    model: str
+    dim: int
+
+
+class Readiness(_Wire):
+    """Answer of `GET /ready`; `unreachable` is what the client says when there was no usable answer."""
+
+    status: Literal["ready", "starting", "failed", "unreachable"]
+    detail: str
+    model: ModelInfo | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether requests are served."""
+        return self.status == "ready"

@@ -1,0 +1,79 @@
+"""Hints: Arq jobs that wake a worker. The rows are the truth; a lost, doubled or late hint changes nothing."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from arq.connections import ArqRedis
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from common.errors import QueueUnavailable
+from common.settings import RedisSettings
+
+QUEUE: Final = "likeness:jobs"
+PROCESS_IMAGES: Final = "process_images"
+IDS_PER_JOB: Final = 64
+
+_HINT_DEADLINE_S = 1.0
+_MAX_CONNECTIONS = 50
+
+log = structlog.get_logger(__name__)
+
+
+def serialize(job: dict[str, Any]) -> bytes:
+    """Encode a job as JSON: with pickle, whoever can write to Redis could run code here."""
+    return json.dumps(job).encode()
+
+
+def deserialize(data: bytes) -> dict[str, Any]:
+    """Decode a job."""
+    job: dict[str, Any] = json.loads(data)
+    return job
+
+
+def create_redis(settings: RedisSettings, *, socket_timeout_s: float = 1.0, retries: int = 1) -> ArqRedis:
+    """Create Arq's client on a pool with deadlines of its own (Arq's settings have no read timeout)."""
+    pool = BlockingConnectionPool.from_url(
+        settings.url.get_secret_value(),
+        max_connections=_MAX_CONNECTIONS,
+        timeout=socket_timeout_s,
+        socket_timeout=socket_timeout_s,
+        socket_connect_timeout=1.0,
+        retry=Retry(ExponentialBackoff(cap=2, base=0.1), retries),
+        retry_on_error=[RedisConnectionError, RedisTimeoutError],
+    )
+    redis = ArqRedis(
+        connection_pool=pool,
+        default_queue_name=QUEUE,
+        job_serializer=serialize,
+        job_deserializer=deserialize,
+    )
+    redis.auto_close_connection_pool = True
+    return redis
+
+
+async def hint(redis: ArqRedis, ids: Sequence[UUID]) -> None:
+    """Wake workers for these images, or log that it did not work: the sweep finds them without."""
+    try:
+        async with asyncio.timeout(_HINT_DEADLINE_S):
+            for start in range(0, len(ids), IDS_PER_JOB):
+                await redis.enqueue_job(PROCESS_IMAGES, [str(id_) for id_ in ids[start : start + IDS_PER_JOB]])
+    except (RedisError, OSError) as error:
+        log.warning("hint_lost", images=len(ids), error=str(error) or type(error).__name__)
+
+
+async def ping(redis: ArqRedis) -> None:
+    """Make sure that Redis answers, or raise `QueueUnavailable`."""
+    try:
+        async with asyncio.timeout(_HINT_DEADLINE_S):
+            await redis.ping()
+    except (RedisError, OSError) as error:
+        raise QueueUnavailable(f"Redis: {error or type(error).__name__}") from error

@@ -1,0 +1,66 @@
+"""Logging: one formatter for our records and those of libraries; lines for people in a terminal, JSON otherwise.
+
+Use: `log = structlog.get_logger(__name__)`, then a static event name plus fields:
+`log.info("image_indexed", image_id=…)`. Call `configure_logging` once, at the start of a process.
+"""
+
+import logging
+import sys
+
+import structlog
+from structlog.typing import Processor
+
+from common.settings import LogSettings
+
+_SHARED: list[Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+
+# Local variables stay out of tracebacks: they may hold credentials.
+_JSON_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+
+
+def configure_logging(settings: LogSettings) -> None:
+    """Send all records of this process, ours and foreign ones, to stderr in one format."""
+    console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_SHARED,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    rendering: list[Processor] = (
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        if console
+        else [_JSON_TRACEBACKS, structlog.processors.JSONRenderer()]
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_SHARED,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.level)
+    _quieten()
+
+
+def _quieten() -> None:
+    """Let libraries speak through the root handler alone, and only about what is wrong."""
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "arq"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    for name in ("uvicorn.access", "httpx", "httpcore", "arq.worker", "alembic.runtime.migration", "PIL"):
+        logging.getLogger(name).setLevel(logging.WARNING)

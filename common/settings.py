@@ -1,0 +1,82 @@
+"""Settings groups shared by the services.
+
+Each service composes the groups it needs into one `BaseSettings` class (`api/settings.py`, …), read once per process
+from the environment: no prefix, `__` between levels, e.g. `DATABASE__URL`, `S3__ENDPOINT`.
+"""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """Base of the services' settings: how they are read."""
+
+    model_config = SettingsConfigDict(env_nested_delimiter="__", extra="ignore", frozen=True)
+
+
+class DatabaseSettings(BaseModel):
+    """PostgreSQL, the truth."""
+
+    url: SecretStr = SecretStr("postgresql+asyncpg://likeness@127.0.0.1:5432/likeness")
+    pool_size: int = Field(default=10, ge=1)
+    connect_timeout_s: float = Field(default=5, gt=0)
+    command_timeout_s: float = Field(default=15, gt=0)
+
+
+class RedisSettings(BaseModel):
+    """Redis: hints only; it may be wiped at any moment."""
+
+    url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+
+
+class S3Settings(BaseModel):
+    """The object store: anything that speaks S3."""
+
+    endpoint: str = "http://127.0.0.1:9000"
+    access_key: str = ""
+    secret_key: SecretStr = SecretStr("")
+    bucket: str = "likeness"
+    region: str = "us-east-1"
+    max_connections: int = Field(default=16, ge=1)
+    connect_timeout_s: float = Field(default=2, gt=0)
+    read_timeout_s: float = Field(default=15, gt=0)
+
+
+class QdrantSettings(BaseModel):
+    """The vector index: a Qdrant server by `url`, or Qdrant Edge in this process by `path`; one of the two."""
+
+    url: str | None = None
+    api_key: SecretStr | None = None
+    path: Path | None = None
+    timeout_s: float = Field(default=10, gt=0)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if self.url is not None and self.path is not None:
+            raise ValueError("set QDRANT__URL (a server) or QDRANT__PATH (embedded), not both")
+        return self
+
+
+class EmbedderClientSettings(BaseModel):
+    """Where the embedder is, for those who call it."""
+
+    url: str = "http://127.0.0.1:8100"
+    timeout_s: float = Field(default=60, gt=0)
+
+
+class LogSettings(BaseModel):
+    """Log level, and lines for people (`console`) or machines (`json`); `auto` asks whether stderr is a terminal."""
+
+    level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    format: str = Field(default="auto", pattern="^(auto|console|json)$")
+
+
+class ImagePolicy(BaseModel):
+    """Which images are accepted. Pixels and sides are checked from the header, before anything is decoded."""
+
+    max_file_bytes: int = Field(default=25_000_000, ge=1)
+    max_pixels: int = Field(default=50_000_000, ge=1, le=178_000_000)
+    max_side: int = Field(default=16_384, ge=1)

@@ -1,0 +1,57 @@
+"""The states of an image and the moves between them; pure, no imports of ours.
+
+    created ──▶ pending ──▶ embedding ──▶ indexing ──▶ done
+                  ▲             │             │
+                  └── backoff ──┴─────────────┤        error ──requeue──▶ pending
+                                              └──────▶ error
+
+The SQL in `common.db.lifecycle` performs exactly these moves; `tests/unit/common/test_status.py` and the
+integration tests hold the two against each other.
+"""
+
+from enum import StrEnum
+
+
+class ImageStatus(StrEnum):
+    """Where an image is on its way to being searchable."""
+
+    CREATED = "created"
+    """The row exists; its object may not be stored yet."""
+    PENDING = "pending"
+    """The object is stored; waiting for a worker since `next_run_at`."""
+    EMBEDDING = "embedding"
+    """Claimed by a worker under a lease: fetch, decode, embed."""
+    INDEXING = "indexing"
+    """The vector is computed and saved in PostgreSQL; being written to the vector index."""
+    DONE = "done"
+    """Searchable."""
+    ERROR = "error"
+    """Given up, with an error code; an operator or the owner may requeue it."""
+
+
+TRANSITIONS: dict[ImageStatus, frozenset[ImageStatus]] = {
+    ImageStatus.CREATED: frozenset({ImageStatus.PENDING}),
+    ImageStatus.PENDING: frozenset({ImageStatus.EMBEDDING}),
+    ImageStatus.EMBEDDING: frozenset({ImageStatus.INDEXING, ImageStatus.PENDING, ImageStatus.ERROR}),
+    ImageStatus.INDEXING: frozenset({ImageStatus.DONE, ImageStatus.PENDING, ImageStatus.ERROR}),
+    ImageStatus.DONE: frozenset(),
+    ImageStatus.ERROR: frozenset({ImageStatus.PENDING}),
+}
+"""Allowed moves. A reclaim (`embedding`/`indexing` → `embedding` after a lease ran out) starts a new attempt and
+is a claim, not a move within one attempt."""
+
+LEASED = frozenset({ImageStatus.EMBEDDING, ImageStatus.INDEXING})
+"""States in which a worker holds (or held) a lease."""
+
+SETTLED = frozenset({ImageStatus.DONE, ImageStatus.ERROR})
+"""States that nothing leaves by itself."""
+
+
+def can_move(current: ImageStatus, target: ImageStatus) -> bool:
+    """Tell whether one attempt may take an image from `current` to `target`."""
+    return target in TRANSITIONS[current]
+
+
+def can_claim(current: ImageStatus) -> bool:
+    """Tell whether a worker may claim an image in this state (a leased one only once its lease has run out)."""
+    return current is ImageStatus.PENDING or current in LEASED

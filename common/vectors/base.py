@@ -1,0 +1,175 @@
+"""The vector index as the services see it: points by id, and the nearest of them within one owner's images.
+
+Two adapters keep this contract, `common/vectors/qdrant.py` (a server) and `common/vectors/edge.py` (Qdrant's engine in
+this process); `tests/contracts/test_vector_index.py` holds both to it.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+NORM_TOLERANCE = 1e-3
+"""How far from 1 the L2 norm of a vector may be and still count as normalised."""
+
+MAX_WINDOW = 1_000
+"""Largest `offset + limit` of a query: a page at an offset costs as much as everything before it."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """The vectors of one embedding model: where they are kept, and how many numbers each has.
+
+    The name becomes part of a path and of a URL, so it is letters, digits and `._-`, and begins with none of these.
+    """
+
+    name: str
+    dim: int
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"a collection can't be named {self.name!r}")
+        if self.dim < 1:
+            raise ValueError(f"vectors have at least one number, got {self.dim}")
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What a point carries beside its vector: what filters need, and no more; PostgreSQL has the rest."""
+
+    owner_id: UUID
+    folder_id: UUID
+    category: str | None
+    tags: tuple[str, ...]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """One image in a collection: `vector` is float32 of shape `(dim,)` with L2 norm 1."""
+
+    id: UUID
+    vector: NDArray[np.float32]
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which points a query may return. The owner is mandatory: no query crosses from one tenant to another.
+
+    Everything given must hold; `tags` asks for all of them.
+    """
+
+    owner_id: UUID
+    folder_id: UUID | None = None
+    category: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A point found: `score` is the cosine similarity to the query, -1 to 1."""
+
+    id: UUID
+    score: float
+
+
+class VectorIndex(Protocol):
+    """Points by id, in collections that never mix. A collection must be known by `ensure` before it is used.
+
+    What a write call returned from is durable and seen by the next query; writing the same again is always safe. Every
+    call raises `VectorIndexUnavailable` when the index can't be reached, refuses us, or does not answer in time.
+    """
+
+    async def ensure(self, collection: Collection) -> None:
+        """Create the collection and its payload indexes where they are missing; costs nothing the second time.
+
+        Raises:
+            ConfigurationError: it exists with another dimension or distance.
+        """
+
+    async def upsert(self, collection: Collection, points: Sequence[Point]) -> None:
+        """Write points, replacing vector and payload of those that exist; the last of equal ids wins.
+
+        Raises:
+            ValueError: a vector has the wrong shape, is not finite or not normalised; nothing was written.
+        """
+
+    async def set_payload(self, collection: Collection, id: UUID, payload: Payload) -> None:  # noqa: A002
+        """Replace the payload of a point; without effect if there is no such point."""
+
+    async def delete(self, collection: Collection, ids: Sequence[UUID]) -> None:
+        """Remove points; absent ones are fine."""
+
+    async def query(
+        self,
+        collection: Collection,
+        vector: NDArray[np.float32],
+        *,
+        filter: Filter,  # noqa: A002
+        limit: int,
+        offset: int = 0,
+        min_score: float | None = None,
+        exclude: Sequence[UUID] = (),
+    ) -> list[Match]:
+        """Return the points nearest to a vector, best first, equal scores in the order of their ids.
+
+        The filter is applied inside the search, so it never shortens a page. A server searches large collections
+        through an HNSW graph, whose ranking is exact up to its recall; the engine in this process compares them all.
+
+        Args:
+            collection: where to look.
+            vector: float32 of shape `(dim,)`, normalised.
+            filter: which points count.
+            limit: most matches to return, at least 1.
+            offset: matches to skip; `offset + limit` is at most `MAX_WINDOW`.
+            min_score: leave out points less similar than this.
+            exclude: points to leave out, such as the image that is asked about.
+
+        Raises:
+            ValueError: the vector, or the window of `limit` and `offset`, is not as described.
+        """
+
+    async def fetch(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:
+        """Return the vectors of those points that exist, each float32 of shape `(dim,)` with L2 norm 1."""
+
+    async def count(self, collection: Collection) -> int:
+        """Return how many points the collection holds, exactly."""
+
+    async def ping(self) -> None:
+        """Return if the index answers."""
+
+    async def close(self) -> None:
+        """Release what the index holds; calls after that raise. Closing twice is fine."""
+
+
+def validate_points(collection: Collection, points: Sequence[Point]) -> None:
+    """Raise `ValueError` unless every vector has the collection's shape, is finite and is L2-normalised."""
+    for point in points:
+        if problem := _problem(collection, point.vector):
+            raise ValueError(f"point {point.id}: {problem}")
+
+
+def validate_query(collection: Collection, vector: NDArray[np.float32], limit: int, offset: int) -> None:
+    """Raise `ValueError` unless vector and window are what `VectorIndex.query` takes."""
+    if problem := _problem(collection, vector):
+        raise ValueError(f"query: {problem}")
+    if limit < 1 or offset < 0 or offset + limit > MAX_WINDOW:
+        raise ValueError(f"query: a window within the first {MAX_WINDOW}, got {limit} from {offset}")
+
+
+def _problem(collection: Collection, vector: NDArray[np.float32]) -> str | None:
+    if vector.shape != (collection.dim,):
+        return f"expected a vector of shape ({collection.dim},), got {vector.shape}"
+    norm = float(np.linalg.norm(vector.astype(np.float64)))
+    # The norm of a vector that is not finite is no number or infinite: it fails this comparison.
+    if not abs(norm - 1) <= NORM_TOLERANCE:
+        return f"expected a finite vector with an L2 norm of 1, got {norm}"
+    return None

@@ -1,0 +1,159 @@
+"""The vector index in this process: Qdrant Edge in a folder, for one machine and small collections."""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import ConfigurationError, LikenessError, VectorIndexUnavailable
+from common.vectors.base import Collection, Filter, Match, Payload, Point, validate_points, validate_query
+from common.vectors.edge_shard import Shard
+from common.vectors.ranking import page
+
+Answer = TypeVar("Answer")
+
+
+class EdgeIndex:
+    """A `VectorIndex` in a folder that belongs to this process while the index is open.
+
+    One thread writes and one reads, so that a query waits for the engine's present call, not for all that are due.
+    """
+
+    def __init__(self, path: Path, *, timeout_s: float) -> None:
+        """Lock the folder, creating it if need be; `timeout_s` is how long a call may wait and take.
+
+        Raises:
+            ConfigurationError: the folder can't be made or locked, another process has it open.
+        """
+        self._path = path
+        self._timeout_s = timeout_s
+        self._lock = _lock(path)
+        self._shards: dict[Collection, Shard] = {}
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="vectors-write")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="vectors-read")
+        self._closed = False
+
+    async def ensure(self, collection: Collection) -> None:
+        """See `VectorIndex.ensure`. Opening may take a while, and is bounded by no timeout."""
+        if collection not in self._shards:
+            await self._run(self._writer, lambda: self._open(collection), bounded=False)
+
+    async def upsert(self, collection: Collection, points: Sequence[Point]) -> None:
+        """See `VectorIndex.upsert`."""
+        validate_points(collection, points)
+        if points:
+            await self._run(self._writer, lambda: self._shard(collection).upsert(points))
+
+    async def set_payload(self, collection: Collection, id: UUID, payload: Payload) -> None:  # noqa: A002
+        """See `VectorIndex.set_payload`."""
+        await self._run(self._writer, lambda: self._shard(collection).set_payload(id, payload))
+
+    async def delete(self, collection: Collection, ids: Sequence[UUID]) -> None:
+        """See `VectorIndex.delete`."""
+        if ids:
+            await self._run(self._writer, lambda: self._shard(collection).delete(ids))
+
+    async def query(
+        self,
+        collection: Collection,
+        vector: NDArray[np.float32],
+        *,
+        filter: Filter,  # noqa: A002
+        limit: int,
+        offset: int = 0,
+        min_score: float | None = None,
+        exclude: Sequence[UUID] = (),
+    ) -> list[Match]:
+        """See `VectorIndex.query`."""
+        validate_query(collection, vector, limit, offset)
+        numbers = vector.tolist()
+
+        async def search(size: int) -> list[Match]:
+            return await self._run(
+                self._reader,
+                lambda: self._shard(collection).query(
+                    numbers, filter, limit=size, min_score=min_score, exclude=exclude
+                ),
+            )
+
+        return await page(search, limit=limit, offset=offset)
+
+    async def fetch(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:
+        """See `VectorIndex.fetch`."""
+        return await self._run(self._reader, lambda: self._shard(collection).fetch(ids))
+
+    async def count(self, collection: Collection) -> int:
+        """See `VectorIndex.count`."""
+        return await self._run(self._reader, lambda: self._shard(collection).count())
+
+    async def ping(self) -> None:
+        """See `VectorIndex.ping`. Says whether both threads get to work."""
+        await self._run(self._writer, lambda: None)
+        await self._run(self._reader, lambda: None)
+
+    async def close(self) -> None:
+        """See `VectorIndex.close`. Waits for the calls that are under way."""
+        if not self._closed:
+            self._closed = True
+            await asyncio.to_thread(_translated, self._close)
+
+    async def _run(self, executor: ThreadPoolExecutor, call: Callable[[], Answer], *, bounded: bool = True) -> Answer:
+        if self._closed:
+            raise VectorIndexUnavailable("the vector index is closed")
+        try:
+            async with asyncio.timeout(self._timeout_s if bounded else None):
+                return await asyncio.get_running_loop().run_in_executor(executor, _translated, call)
+        except TimeoutError as error:
+            raise VectorIndexUnavailable(f"the vector index was busy for {self._timeout_s:g} s") from error
+
+    def _shard(self, collection: Collection) -> Shard:
+        if (shard := self._shards.get(collection)) is None:
+            raise VectorIndexUnavailable(f"collection {collection.name!r} is not open; `ensure` opens it")
+        return shard
+
+    def _open(self, collection: Collection) -> None:
+        if collection not in self._shards:  # another call to `ensure` may have come first
+            self._shards[collection] = Shard.open(self._path, collection)
+
+    def _close(self) -> None:
+        self._reader.shutdown()
+        self._writer.shutdown()
+        try:
+            for shard in self._shards.values():
+                shard.close()
+        finally:
+            os.close(self._lock)
+
+
+def _lock(path: Path) -> int:
+    """Lock a folder until the returned descriptor is closed, by the end of the process at the latest."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ConfigurationError(f"QDRANT__PATH: {path} can't be the folder of the vector index: {error}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise ConfigurationError(
+            f"QDRANT__PATH: the vector index in {path} is open in another process, and only one can have it; "
+            "stop the other one, or run a Qdrant server for both and set QDRANT__URL"
+        ) from error
+    return descriptor
+
+
+def _translated(call: Callable[[], Answer]) -> Answer:
+    try:
+        return call()
+    except LikenessError:
+        raise
+    except BaseException as error:  # the engine raises bare exceptions, and panics, which are not even that
+        raise VectorIndexUnavailable(f"Qdrant Edge failed: {error}") from error

@@ -1,0 +1,39 @@
+"""Which vector index the settings ask for."""
+
+import math
+from importlib.util import find_spec
+
+from qdrant_client import AsyncQdrantClient
+
+from common.errors import ConfigurationError
+from common.settings import QdrantSettings
+from common.vectors.base import VectorIndex
+from common.vectors.qdrant import QdrantIndex
+
+_POOL_SIZE = 32
+
+
+def create_vector_index(settings: QdrantSettings) -> VectorIndex:
+    """Create the index; a server is not asked anything yet, an embedded one is locked for this process.
+
+    Raises:
+        ConfigurationError: the settings name no index, or the embedded one can't be opened here.
+    """
+    if settings.path is not None:
+        if find_spec("qdrant_edge") is None:
+            raise ConfigurationError("QDRANT__PATH needs the package qdrant-edge-py: install likeness[local]")
+        # Only the local stack has the engine installed.
+        from common.vectors.edge import EdgeIndex  # noqa: PLC0415
+
+        return EdgeIndex(settings.path, timeout_s=settings.timeout_s)
+    if settings.url is None:
+        raise ConfigurationError("set QDRANT__URL (a Qdrant server) or QDRANT__PATH (a folder for an embedded index)")
+    client = AsyncQdrantClient(
+        url=settings.url,
+        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        timeout=math.ceil(settings.timeout_s),
+        pool_size=_POOL_SIZE,
+        check_compatibility=False,
+        trust_env=False,
+    )
+    return QdrantIndex(client, timeout_s=settings.timeout_s)
