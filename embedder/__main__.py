@@ -1,0 +1,37 @@
+"""Runs the embedder service: `python -m embedder`."""
+
+import logging
+import os
+
+# Idle OpenMP threads sleep instead of spinning. Set before anything loads torch, which reads it once.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import uvicorn
+
+from common.log import configure_logging
+from embedder.main import create_app
+from embedder.settings import Settings
+
+_KEEPALIVE_S = 15  # more than clients keep an idle connection, so that they close it first
+_SHUTDOWN_S = 10
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    settings = Settings()
+    configure_logging(settings.log)
+    # open_clip reports each of its steps on the root logger itself, to which alone this filter applies.
+    logging.getLogger().addFilter(lambda record: record.levelno >= logging.WARNING)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.embedder.host,
+        port=settings.embedder.port,
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=_KEEPALIVE_S,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""What routes are handed. Coroutines all of them: plain functions would each cost a hop to a thread."""
+
+from typing import Annotated, TypedDict, cast
+
+from fastapi import Depends, Request
+
+from embedder.bodies import read_deadline
+from embedder.decoder import ImageDecoder
+from embedder.engine import Engine
+from embedder.metrics import Metrics
+from embedder.service import EmbedderService
+
+
+class State(TypedDict):
+    """What the lifespan opens."""
+
+    service: EmbedderService
+    decoder: ImageDecoder
+
+
+async def _service(request: Request) -> EmbedderService:
+    return cast("EmbedderService", request.state.service)
+
+
+async def _engine(request: Request) -> Engine:
+    return (await _service(request)).engine
+
+
+async def _decoder(request: Request) -> ImageDecoder:
+    return cast("ImageDecoder", request.state.decoder)
+
+
+async def _metrics(request: Request) -> Metrics:
+    return cast("Metrics", request.app.state.metrics)
+
+
+ServiceDep = Annotated[EmbedderService, Depends(_service)]
+EngineDep = Annotated[Engine, Depends(_engine)]
+DecoderDep = Annotated[ImageDecoder, Depends(_decoder)]
+MetricsDep = Annotated[Metrics, Depends(_metrics)]
+DeadlineDep = Annotated[float | None, Depends(read_deadline)]

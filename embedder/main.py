@@ -1,0 +1,46 @@
+"""The embedder's application."""
+
+from fastapi import FastAPI
+
+from common.embedding import MAX_IMAGES, MAX_TEXT_CHARS, MAX_TEXTS
+from embedder import probes, routes
+from embedder.errors import install_error_handlers
+from embedder.lifespan import create_lifespan
+from embedder.metrics import Metrics
+from embedder.middleware import BodyLimit, RequestMetrics
+from embedder.model import ClipModel, ObserveStep
+from embedder.service import LoadModel
+from embedder.settings import EmbedderSettings, Settings
+
+_FORM_OVERHEAD = 64 * 1024
+_LARGEST_IMAGE_SIZE = 512
+_BYTES_PER_CHAR = 6  # \u1234 in JSON
+
+
+def _load_with_torch(settings: EmbedderSettings, observe: ObserveStep) -> ClipModel:
+    # Importing torch and open_clip takes several seconds; the server answers probes meanwhile.
+    from embedder.loader import load_model  # noqa: PLC0415
+
+    return load_model(settings, observe)
+
+
+def create_app(settings: Settings, load: LoadModel = _load_with_torch) -> FastAPI:
+    """Create the application; nothing is opened before its lifespan begins, which has `load` make the model."""
+    metrics = Metrics()
+    app = FastAPI(title="Likeness embedder", lifespan=create_lifespan(settings, metrics, load))
+    app.state.metrics = metrics
+    app.include_router(routes.router)
+    app.include_router(probes.router)
+    install_error_handlers(app)
+    app.add_middleware(BodyLimit, limits=_body_limits(settings), default=_FORM_OVERHEAD)
+    app.add_middleware(RequestMetrics, metrics=metrics)
+    return app
+
+
+def _body_limits(settings: Settings) -> dict[str, int]:
+    return {
+        "/encode": settings.upload.max_file_bytes + _FORM_OVERHEAD,
+        "/encode/batch": settings.embedder.max_batch_bytes + _FORM_OVERHEAD,
+        "/encode/text": MAX_TEXTS * MAX_TEXT_CHARS * _BYTES_PER_CHAR + _FORM_OVERHEAD,
+        "/encode/pixels": MAX_IMAGES * _LARGEST_IMAGE_SIZE**2 * 3,
+    }

@@ -1,0 +1,30 @@
+"""Liveness, readiness, metrics."""
+
+from fastapi import APIRouter, Response, status
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from common.embedding import Readiness
+from embedder.dependencies import MetricsDep, ServiceDep
+
+router = APIRouter()
+
+
+@router.get("/health")
+async def get_health() -> dict[str, str]:
+    """Answer while the process is alive."""
+    return {"status": "ok"}
+
+
+@router.get("/ready", responses={503: {"model": Readiness}})
+async def get_ready(service: ServiceDep, response: Response) -> Readiness:
+    """Say whether requests are served, and if not, why."""
+    readiness = await service.check_ready()
+    if not readiness.ok:
+        response.status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    return readiness
+
+
+@router.get("/metrics", response_class=Response)
+async def get_metrics(metrics: MetricsDep) -> Response:
+    """Expose the metrics to Prometheus."""
+    return Response(metrics.expose(), media_type=CONTENT_TYPE_LATEST)
