@@ -1,0 +1,98 @@
+"""What routes ask for, as annotated types."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Query, Request
+
+from api.cursors import decode_offset
+from api.ingestion import Ingestion
+from api.schemas.text import Text
+from api.settings import ApiSettings
+from api.similarity import Similarity, Window
+from common.db.engine import Database
+from common.db.models import LOCAL_OWNER_ID
+from common.purge import Purge
+from common.storage import ObjectStore
+from common.vectors.base import Filter, VectorIndex
+
+MAX_LIMIT = 200
+
+
+def _owner() -> UUID:
+    """Return whose images the request may see; there are no accounts yet."""
+    return LOCAL_OWNER_ID
+
+
+def _settings(request: Request) -> ApiSettings:
+    settings: ApiSettings = request.state.settings
+    return settings
+
+
+def _database(request: Request) -> Database:
+    database: Database = request.state.database
+    return database
+
+
+def _storage(request: Request) -> ObjectStore:
+    storage: ObjectStore = request.state.storage
+    return storage
+
+
+def _vectors(request: Request) -> VectorIndex:
+    vectors: VectorIndex = request.state.vectors
+    return vectors
+
+
+def _ingestion(request: Request) -> Ingestion:
+    ingestion: Ingestion = request.state.ingestion
+    return ingestion
+
+
+def _similarity(request: Request) -> Similarity:
+    similarity: Similarity = request.state.similarity
+    return similarity
+
+
+def _purge(request: Request) -> Purge:
+    purge: Purge = request.state.purge
+    return purge
+
+
+OwnerDep = Annotated[UUID, Depends(_owner)]
+SettingsDep = Annotated[ApiSettings, Depends(_settings)]
+DatabaseDep = Annotated[Database, Depends(_database)]
+StorageDep = Annotated[ObjectStore, Depends(_storage)]
+VectorsDep = Annotated[VectorIndex, Depends(_vectors)]
+IngestionDep = Annotated[Ingestion, Depends(_ingestion)]
+SimilarityDep = Annotated[Similarity, Depends(_similarity)]
+PurgeDep = Annotated[Purge, Depends(_purge)]
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Most items of one page.")]
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
+CategoryParam = Annotated[Text | None, Query(description="Only this category.")]
+FolderParam = Annotated[UUID | None, Query(description="Only this folder.")]
+TagParam = Annotated[Text | None, Query(description="Only images with this tag.")]
+
+
+def _window(
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    min_score: Annotated[float | None, Query(ge=-1, le=1, description="Leave out what is less similar.")] = None,
+) -> Window:
+    return Window(limit=limit, offset=decode_offset(cursor), min_score=min_score)
+
+
+def _wanted(
+    owner: OwnerDep,
+    folder_id: FolderParam = None,
+    category: CategoryParam = None,
+    tag: Annotated[
+        list[Text] | None, Query(description="Only images with this tag; repeat it for all of several.")
+    ] = None,
+) -> Filter:
+    return Filter(owner_id=owner, folder_id=folder_id, category=category, tags=tuple(tag or ()))
+
+
+WindowDep = Annotated[Window, Depends(_window)]
+FilterDep = Annotated[Filter, Depends(_wanted)]

@@ -1,0 +1,83 @@
+"""The api service: the app and the process around it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Response
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+
+from api.errors import add_error_handlers
+from api.lifespan import ApiState, open_state
+from api.middleware import RequestContext
+from api.routers import content, health, images, search, uploads
+from api.settings import ApiSettings
+from common.log import configure_logging
+from common.vectors.base import VectorIndex
+
+_WEB = Path(__file__).parent / "web"
+
+_DESCRIPTION = """
+Takes in images and finds the ones that look alike, or that a sentence describes.
+
+Upload with `POST /images/upload`, poll with `POST /images/status` until `done`, then ask for
+`GET /images/{id}/similar` or `GET /search/text`. Errors are RFC 9457 problems with a stable `code`.
+"""
+
+# Asked for anew each time (cheap, by ETag): after an upgrade no browser mixes old modules with new ones.
+_FRESH = {"Cache-Control": "no-cache"}
+_PAGE_HEADERS = {
+    **_FRESH,
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
+}
+
+
+class _WebFiles(StaticFiles):
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """Have the page's parts checked for changes."""
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(_FRESH)
+        return response
+
+
+def create_app(settings: ApiSettings, *, vectors: VectorIndex | None = None) -> FastAPI:
+    """Build the app; `vectors` is an index that is open already, see `open_state`."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[ApiState]:
+        async with open_state(settings, vectors) as state:
+            yield state
+
+    app = FastAPI(title="Likeness", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan)
+    app.add_middleware(RequestContext)
+    add_error_handlers(app)
+    for part in (uploads, search, content, images, health):
+        app.include_router(part.router)
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> FileResponse:
+        return FileResponse(_WEB / "index.html", headers=_PAGE_HEADERS)
+
+    app.mount("/web", _WebFiles(directory=_WEB), name="web")
+    return app
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    settings = ApiSettings()
+    configure_logging(settings.log)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.http.host,
+        port=settings.http.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=20,
+    )
+
+
+if __name__ == "__main__":
+    main()

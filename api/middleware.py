@@ -1,0 +1,78 @@
+"""What happens around every request: a correlation id, one access log line, metrics by route template."""
+
+import re
+import time
+from uuid import uuid4
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import problem_response
+from common.errors import LikenessError
+from common.metrics import LATENCY, REQUESTS
+
+_REQUEST_ID = "X-Request-ID"
+_ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+MAX_BODY_BYTES = 1_000_000
+"""Most bytes of a body that is not multipart: descriptions, lists of ids."""
+
+_DEFECT = problem_response(500, LikenessError.default_code, "an internal error, which has been logged")
+_TOO_LARGE = problem_response(413, "request_too_large", f"a request like this may have {MAX_BODY_BYTES} bytes")
+
+log = structlog.get_logger(__name__)
+
+
+class RequestContext:
+    """ASGI middleware: takes or makes `X-Request-ID`, answers it, binds it to the log, and accounts the request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection; everything but HTTP passes untouched."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        asked = Headers(scope=scope)
+        given = asked.get(_REQUEST_ID, "")
+        request_id = given if _ACCEPTABLE_ID.fullmatch(given) else uuid4().hex
+        started, status, answering = time.perf_counter(), 500, False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status, answering
+            if message["type"] == "http.response.start":
+                answering = True
+                status = int(message["status"])
+                headers = MutableHeaders(scope=message)
+                headers[_REQUEST_ID] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                app = _TOO_LARGE if _declares_too_much(asked) else self._app
+                await app(scope, receive, send_with_id)
+            except Exception:
+                log.exception("defect", path=scope["path"])
+                if answering:
+                    raise  # too late for an answer: the server cuts the connection
+                await _DEFECT(scope, receive, send_with_id)
+            finally:
+                _account(scope, status, time.perf_counter() - started)
+
+
+def _declares_too_much(headers: Headers) -> bool:
+    """Pictures have limits (or answers) of their own; what declares no length is cut off by the routes' limit."""
+    length = headers.get("content-length", "")
+    multipart = headers.get("content-type", "").lower().startswith(("multipart/", "image/"))
+    return not multipart and length.isdecimal() and int(length) > MAX_BODY_BYTES
+
+
+def _account(scope: Scope, status: int, seconds: float) -> None:
+    # The template, never the path: a label per id would be a label without bound.
+    route = getattr(scope.get("route"), "path", "unmatched")
+    REQUESTS.labels(scope["method"], route, status).inc()
+    LATENCY.labels(scope["method"], route).observe(seconds)
+    log.info("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))

@@ -1,0 +1,147 @@
+"""An image's bytes and its thumbnail."""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated
+from urllib.parse import quote
+from uuid import UUID
+
+from fastapi import APIRouter, Header
+from fastapi.responses import Response, StreamingResponse
+
+from api.dependencies import DatabaseDep, OwnerDep, StorageDep
+from api.schemas.problem import problems
+from common.db import images
+from common.errors import Conflict
+from common.imaging import THUMBNAIL_MEDIA_TYPE
+from common.storage import ObjectStore, thumbnail_key
+
+router = APIRouter(prefix="/images", tags=["images"])
+
+# The bytes behind an id never change, but whether one may see them can.
+_CACHE = "private, max-age=86400"
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+IfNoneMatch = Annotated[str | None, Header()]
+RangeHeader = Annotated[str | None, Header(alias="Range")]
+
+
+@router.get(
+    "/{image_id}/content",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"image/*": {}}}, 206: {}, 304: {}, 416: {}, **problems(404, 422, 503)},
+    summary="The original bytes",
+)
+async def content(
+    image_id: UUID,
+    database: DatabaseDep,
+    storage: StorageDep,
+    owner: OwnerDep,
+    if_none_match: IfNoneMatch = None,
+    range_: RangeHeader = None,
+) -> Response:
+    """Answer the bytes as they were uploaded; one range may be asked for."""
+    async with database.begin() as session:
+        image = await images.get(session, owner, image_id)
+    disposition = f"inline; filename*=UTF-8''{quote(image.filename, safe='')}"
+    headers = _headers(image.sha256) | {"Content-Disposition": disposition}
+    blob = _Blob(image.object_key, image.media_type, image.byte_size)
+    return await _serve(storage, blob, headers, if_none_match, range_)
+
+
+@router.get(
+    "/{image_id}/thumbnail",
+    response_class=StreamingResponse,
+    responses={200: {"content": {THUMBNAIL_MEDIA_TYPE: {}}}, 206: {}, 304: {}, 416: {}, **problems(404, 409, 422, 503)},
+    summary="A small picture",
+)
+async def thumbnail(
+    image_id: UUID,
+    database: DatabaseDep,
+    storage: StorageDep,
+    owner: OwnerDep,
+    if_none_match: IfNoneMatch = None,
+    range_: RangeHeader = None,
+) -> Response:
+    """Answer a WebP with at most 512 pixels a side; it exists once the image has been decoded."""
+    async with database.begin() as session:
+        image = await images.get(session, owner, image_id)
+    key = thumbnail_key(image.sha256)
+    found = await storage.find(key)
+    if found is None:
+        raise Conflict(f"image {image_id} is {image.status} and has no thumbnail", code="thumbnail_not_ready")
+    blob = _Blob(key, THUMBNAIL_MEDIA_TYPE, found.size)
+    return await _serve(storage, blob, _headers(found.etag), if_none_match, range_)
+
+
+@dataclass(frozen=True, slots=True)
+class _Blob:
+    key: str
+    media_type: str
+    size: int
+
+
+def _headers(tag: str) -> dict[str, str]:
+    return {
+        "ETag": f'"{tag}"',
+        "Cache-Control": _CACHE,
+        "Accept-Ranges": "bytes",
+        # Should a browser ever take the bytes for a document, it may do nothing with them.
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+
+
+async def _serve(
+    storage: ObjectStore, blob: _Blob, headers: dict[str, str], if_none_match: str | None, range_: str | None
+) -> Response:
+    """Answer all of it, the range asked for, or that the client has it already."""
+    if _matches(if_none_match, headers["ETag"]):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    span = _parse_range(range_, blob.size)
+    if span is None:
+        return await _stream(storage, blob, headers | {"Content-Length": str(blob.size)})
+    if not span:
+        headers["Content-Range"] = f"bytes */{blob.size}"
+        return Response(status_code=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers=headers)
+    headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{blob.size}"
+    headers["Content-Length"] = str(len(span))
+    return await _stream(storage, blob, headers, span)
+
+
+async def _stream(storage: ObjectStore, blob: _Blob, headers: Mapping[str, str], span: range | None = None) -> Response:
+    """Start reading before answering, so that a missing object or a store that is down is still a clean problem."""
+    chunks = storage.stream(blob.key, offset=span.start if span else 0, length=len(span) if span else None)
+    first = await anext(chunks, b"")
+
+    async def body() -> AsyncIterator[bytes]:
+        async with aclosing(chunks):  # a client that goes away leaves no connection to the store behind
+            yield first
+            async for chunk in chunks:
+                yield chunk
+
+    status = HTTPStatus.PARTIAL_CONTENT if span else HTTPStatus.OK
+    return StreamingResponse(body(), status, headers, blob.media_type)
+
+
+def _matches(if_none_match: str | None, etag: str) -> bool:
+    if if_none_match is None:
+        return False
+    given = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    return "*" in given or etag in given
+
+
+def _parse_range(header: str | None, size: int) -> range | None:
+    """Read a `Range` header (RFC 9110, 14.2): None to answer everything, an empty range if it can't be met."""
+    match = _RANGE.fullmatch(header.strip()) if header else None
+    if match is None or match.group(1) == match.group(2) == "":
+        return None  # several ranges, or another unit: the standard lets us ignore them
+    first, last = match.groups()
+    if first == "":
+        return range(max(0, size - int(last)), size)
+    if last and int(last) < int(first):
+        return None  # an invalid range is to be ignored
+    start, stop = int(first), min(size, int(last) + 1 if last else size)
+    return range(start, stop) if start < stop else range(0)

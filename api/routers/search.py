@@ -1,0 +1,82 @@
+"""Searches: by an image of the collection, by a sentence, by a picture that is not kept."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+
+from api.cursors import encode_offset
+from api.dependencies import FilterDep, SettingsDep, SimilarityDep, WindowDep
+from api.schemas.images import ImageOut
+from api.schemas.problem import problems
+from api.schemas.search import SearchOut, SearchResult
+from api.similarity import Results
+from api.uploads import receive_form
+from common.embedding import MAX_TEXT_CHARS
+from common.errors import ImageTooLarge, InvalidInput
+
+router = APIRouter(tags=["search"])
+
+_PICTURE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            }
+        },
+    }
+}
+
+
+@router.get("/images/{image_id}/similar", responses=problems(404, 409, 422, 503), summary="Similar images")
+async def similar(image_id: UUID, similarity: SimilarityDep, wanted: FilterDep, window: WindowDep) -> SearchOut:
+    """Find what looks like an image of yours; the image itself is never among the results."""
+    return _answer(await similarity.by_image(image_id, wanted, window))
+
+
+@router.get("/search/text", responses=problems(422, 429, 503), summary="Search by text")
+async def search_text(
+    q: Annotated[str, Query(min_length=1, max_length=MAX_TEXT_CHARS, description="What the picture shows.")],
+    similarity: SimilarityDep,
+    wanted: FilterDep,
+    window: WindowDep,
+) -> SearchOut:
+    """Find what a sentence describes."""
+    return _answer(await similarity.by_text(q, wanted, window))
+
+
+@router.post(
+    "/search/image",
+    responses=problems(413, 415, 422, 429, 503),
+    openapi_extra=_PICTURE_BODY,
+    summary="Search by picture",
+)
+async def search_image(
+    request: Request, settings: SettingsDep, similarity: SimilarityDep, wanted: FilterDep, window: WindowDep
+) -> SearchOut:
+    """Find what looks like a picture; it is not kept."""
+    limits = settings.upload
+    # Room for the picture and its multipart frame, no more.
+    limits = limits.model_copy(update={"max_files": 1, "max_request_bytes": limits.max_file_bytes + 64 * 1024})
+    async with receive_form(request, limits) as form:
+        if len(form.files) != 1 or form.fields:
+            raise InvalidInput("send one picture as `file`, and nothing else", code="one_file_expected")
+        (file,) = form.files
+        if file.too_large:
+            raise ImageTooLarge(f"a file may have {limits.max_file_bytes} bytes", code="file_too_large")
+        file.content.seek(0)
+        data = file.content.read()
+    return _answer(await similarity.by_picture(data, wanted, window))
+
+
+def _answer(results: Results) -> SearchOut:
+    return SearchOut(
+        model=results.label,
+        results=[SearchResult(score=score, image=ImageOut.of(image, results.model)) for score, image in results.ranked],
+        next_cursor=encode_offset(results.next_offset) if results.next_offset else None,
+    )

@@ -1,0 +1,208 @@
+"""What the API takes and answers about images."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from api.schemas.text import STORABLE, JsonObject
+from common.db.embedding_models import label
+from common.db.images import State
+from common.db.models import EmbeddingModel, Image, ImageEvent
+from common.status import ImageStatus
+
+MAX_TAGS = 50
+MAX_POLLED = 1000
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), STORABLE]
+Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), STORABLE]
+
+
+class Description(BaseModel):
+    """The descriptive fields of an image, all optional."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: Annotated[str, StringConstraints(max_length=500), STORABLE] | None = None
+    description: Annotated[str, StringConstraints(max_length=10_000), STORABLE] | None = None
+    category: Name | None = None
+    tags: list[Tag] = Field(default_factory=list, max_length=MAX_TAGS)
+    attributes: JsonObject = Field(default_factory=dict)
+
+
+class UploadFields(Description):
+    """The form fields that may come with the files of an upload."""
+
+    folder_id: UUID | None = None
+    external_id: Name | None = None
+
+
+class ImageEdit(Description):
+    """Changes to the descriptive fields; what is left out stays as it is."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"title": "Oxford", "tags": ["shoes", "brown"]}}
+    )
+
+
+class ErrorOut(BaseModel):
+    """Why an image was given up."""
+
+    code: str
+    detail: str
+
+
+class AcceptedImage(BaseModel):
+    """An accepted file and the image it became (or already was)."""
+
+    id: UUID
+    status: ImageStatus
+    filename: str
+    sha256: str
+    duplicate: bool = Field(description="The folder held the same bytes already; `id` is that image.")
+
+
+class RejectedFile(BaseModel):
+    """A file that was not accepted, and why."""
+
+    filename: str
+    code: str
+    detail: str
+
+
+class UploadOut(BaseModel):
+    """What became of each file of an upload."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "images": [
+                    {
+                        "id": "0b8f6c9e-6f0b-4d5a-8f0e-2f5f3a1c9d77",
+                        "status": "pending",
+                        "filename": "shoe.jpg",
+                        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                        "duplicate": False,
+                    }
+                ],
+                "rejected": [
+                    {"filename": "notes.jpg", "code": "unsupported_media", "detail": "not a supported image format"}
+                ],
+            }
+        }
+    )
+
+    images: list[AcceptedImage]
+    rejected: list[RejectedFile]
+
+
+class Links(BaseModel):
+    """Where to find what belongs to an image."""
+
+    content: str
+    thumbnail: str
+    similar: str
+
+
+class EventOut(BaseModel):
+    """One state change of an image."""
+
+    from_status: ImageStatus | None
+    to_status: ImageStatus
+    attempt: int
+    worker: str | None
+    error_code: str | None
+    at: datetime
+
+    @classmethod
+    def of(cls, event: ImageEvent) -> "EventOut":
+        """Show a row of `image_events`."""
+        return cls.model_validate(event, from_attributes=True)
+
+
+class ImageOut(BaseModel):
+    """An image and where it is on its way to being searchable."""
+
+    id: UUID
+    status: ImageStatus
+    attempt: int
+    error: ErrorOut | None
+    filename: str
+    media_type: str
+    byte_size: int
+    width: int
+    height: int
+    sha256: str
+    folder_id: UUID
+    external_id: str | None
+    title: str | None
+    description: str | None
+    category: str | None
+    tags: list[str]
+    attributes: dict[str, Any]
+    model: str | None = Field(description="The model it is indexed with; null until it is `done`.")
+    created_at: datetime
+    updated_at: datetime
+    indexed_at: datetime | None
+    links: Links
+
+    @classmethod
+    def of(cls, image: Image, model: EmbeddingModel | None) -> Self:
+        """Show a row of `images`; `model` is the active one."""
+        shown = {name: getattr(image, name) for name in cls.model_fields if hasattr(image, name)}
+        path = f"/images/{image.id}"
+        return cls(
+            **shown,
+            error=_error(image),
+            model=label(model) if model and image.status == ImageStatus.DONE else None,
+            links=Links(content=f"{path}/content", thumbnail=f"{path}/thumbnail", similar=f"{path}/similar"),
+        )
+
+
+class ImageDetail(ImageOut):
+    """An image with what `include` asked for."""
+
+    embedding: list[float] | None = Field(default=None, description="With `include=embedding`; L2-normalised.")
+    events: list[EventOut] | None = Field(default=None, description="With `include=events`; oldest first.")
+
+
+class ImagePage(BaseModel):
+    """One page of a listing, newest first."""
+
+    images: list[ImageOut]
+    next_cursor: str | None
+
+
+class StatusQuery(BaseModel):
+    """Which images to report on."""
+
+    ids: list[UUID] = Field(min_length=1, max_length=MAX_POLLED)
+
+
+class StatusItem(BaseModel):
+    """An image's state."""
+
+    id: UUID
+    status: ImageStatus
+    error: ErrorOut | None
+
+    @classmethod
+    def of(cls, state: Image | State) -> Self:
+        """Show an image's state."""
+        return cls(id=state.id, status=ImageStatus(state.status), error=_error(state))
+
+
+class StatusOut(BaseModel):
+    """States of the images asked about, in that order; unknown ids are left out."""
+
+    images: list[StatusItem]
+
+
+Include = Literal["embedding", "events"]
+
+
+def _error(image: Image | State) -> ErrorOut | None:
+    if image.error_code is None:
+        return None
+    return ErrorOut(code=image.error_code, detail=image.error_message or "")

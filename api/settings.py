@@ -1,0 +1,43 @@
+"""Settings of the api service."""
+
+from pydantic import BaseModel, Field
+
+from common.settings import (
+    DatabaseSettings,
+    EmbedderClientSettings,
+    ImagePolicy,
+    LogSettings,
+    QdrantSettings,
+    RedisSettings,
+    S3Settings,
+    ServiceSettings,
+)
+
+
+class HttpSettings(BaseModel):
+    """Where the service listens."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65_535)
+
+
+class UploadSettings(ImagePolicy):
+    """What one upload request may hold; sizes are enforced while it streams in."""
+
+    max_files: int = Field(default=100, ge=1)
+    max_request_bytes: int = Field(default=500_000_000, ge=1)
+    idle_timeout_s: float = Field(default=30, gt=0)
+    """How long a request may send nothing before it is given up."""
+
+
+class ApiSettings(ServiceSettings):
+    """Everything the api service reads from its environment."""
+
+    http: HttpSettings = HttpSettings()
+    upload: UploadSettings = UploadSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    redis: RedisSettings = RedisSettings()
+    s3: S3Settings = S3Settings()
+    qdrant: QdrantSettings = QdrantSettings()
+    embedder: EmbedderClientSettings = EmbedderClientSettings()
+    log: LogSettings = LogSettings()
