@@ -1,0 +1,31 @@
+"""The operator's command line, `likeness`: one module per command."""
+
+import typer
+
+from common.log import configure_logging
+from common.settings import LogSettings
+from worker.cli.exits import EPILOG
+from worker.cli.importing import import_images
+from worker.cli.inspection import inspect_image
+from worker.cli.migrate import migrate
+from worker.cli.requeue import requeue
+from worker.cli.status import status
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, epilog=EPILOG)
+
+app.command("status", epilog=EPILOG)(status)
+app.command("requeue", epilog=EPILOG)(requeue)
+app.command("inspect", epilog=EPILOG)(inspect_image)
+app.command("import", epilog=EPILOG)(import_images)
+app.command("migrate", epilog=EPILOG)(migrate)
+
+
+@app.callback()
+def configure() -> None:
+    """Operate Likeness.
+
+    Settings come from the services' environment variables: DATABASE__URL, REDIS__URL, LIKENESS_URL.
+
+    Where DATABASE__URL is not set, the local stack that runs on LIKENESS_HOME (default: .likeness) is used.
+    """
+    configure_logging(LogSettings(level="WARNING", format="console"))

@@ -1,0 +1,119 @@
+"""`likeness requeue`: try failed images again."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from typing import Annotated, Literal
+from uuid import UUID
+
+import typer
+from arq.connections import ArqRedis
+from rich.progress import track
+
+from common import jobs
+from common.db import lifecycle, selection
+from common.db.engine import Database
+from common.db.selection import Selection
+from common.errors import QueueUnavailable
+from common.settings import RedisSettings
+from worker.cli.console import notes, out, print_json, say
+from worker.cli.exits import Exit, plain_errors
+from worker.cli.options import Json, parse_span
+from worker.cli.settings import CliSettings, read_settings
+from worker.cli.stores import open_database, open_queue
+
+ASK_ABOVE = 100
+BATCH = 500
+_REQUEUED_BY = "cli"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the command did, or would do."""
+
+    selected: int
+    requeued: int
+    dry_run: bool
+    not_in_error: list[UUID]
+    """Ids that were asked for, but are unknown, not in `error`, or left out by another condition."""
+
+
+@plain_errors()
+def requeue(
+    ids: Annotated[list[UUID] | None, typer.Argument(metavar="IDS", help="Only these images.")] = None,
+    status: Annotated[
+        Literal["error"] | None, typer.Option(help="All images in this state; only `error` can be requeued.")
+    ] = None,
+    code: Annotated[str | None, typer.Option(help="Only images with this error code.")] = None,
+    folder: Annotated[UUID | None, typer.Option(help="Only images in the folder with this id.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only what failed within this time: 90s, 30m, 2h, 7d.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many, those that failed first.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help=f"Do not ask before more than {ASK_ABOVE}.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Put images in `error` back to `pending`, with all their tries.
+
+    Conditions add up. Works with Redis down too: the workers' sweep finds the images within seconds.
+    Exit status 1: some of the IDS could not be requeued.
+    """
+    if not (ids or status or code or folder or since):
+        raise typer.BadParameter("say which: IDS, --code, --folder, --since, or --status error for all")
+    wanted = Selection(ids or None, code, folder, parse_span(since) if since else None, limit)
+    settings = read_settings()
+    found = asyncio.run(_find(settings, wanted))
+    # Not inside the event loop, which would keep Ctrl-C from ending the question.
+    if len(found) > ASK_ABOVE and not (dry_run or yes):
+        typer.confirm(f"Requeue {len(found):,} images?", abort=True, err=True)
+    requeued = 0 if dry_run or not found else asyncio.run(_requeue(settings, found))
+    left_out = [] if limit else sorted(set(ids or ()) - set(found))
+    outcome = Outcome(len(found), requeued, dry_run, left_out)
+    if as_json:
+        print_json(asdict(outcome))
+    else:
+        _show(outcome)
+    if outcome.not_in_error:
+        raise typer.Exit(Exit.FOUND)
+
+
+async def _find(settings: CliSettings, wanted: Selection) -> list[UUID]:
+    async with open_database(settings.database) as database, database.begin() as session:
+        return await selection.find_failed(session, wanted)
+
+
+async def _requeue(settings: CliSettings, ids: Sequence[UUID]) -> int:
+    async with open_database(settings.database) as database, AsyncExitStack() as stack:
+        return await _move(database, await _find_queue(stack, settings.redis), ids)
+
+
+async def _find_queue(stack: AsyncExitStack, settings: RedisSettings) -> ArqRedis | None:
+    try:
+        return await stack.enter_async_context(open_queue(settings))
+    except QueueUnavailable as error:
+        say(f"Note: {error}. No worker is woken; their sweep finds the images within seconds.")
+        return None
+
+
+async def _move(database: Database, redis: ArqRedis | None, ids: Sequence[UUID]) -> int:
+    """Requeue batch by batch, a transaction each; return how many moved: somebody else may have requeued some."""
+    moved_in_all = 0
+    starts = range(0, len(ids), BATCH)
+    for start in track(starts, "Requeueing", console=notes, disable=len(starts) == 1, transient=True):
+        async with database.begin() as session:
+            moved = await lifecycle.requeue(session, ids[start : start + BATCH], requeued_by=_REQUEUED_BY)
+        if redis is not None:
+            await jobs.hint(redis, list(moved))
+        moved_in_all += len(moved)
+    return moved_in_all
+
+
+def _show(outcome: Outcome) -> None:
+    if outcome.dry_run:
+        out.print(f"{outcome.selected:,} images would be requeued.")
+    elif outcome.selected:
+        out.print(f"Requeued {outcome.requeued:,} images.")
+    else:
+        out.print("No image in error matches.")
+    for image_id in outcome.not_in_error:
+        say(f"{image_id} is not requeued: unknown, not in error, or left out by another condition.")

@@ -1,0 +1,69 @@
+"""PostgreSQL, which the commands need, and Redis, which they use when it is there."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from arq.connections import ArqRedis
+from redis.exceptions import RedisError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidRequestError
+
+from common import jobs
+from common.db.engine import Database
+from common.db.migrate import check_revision
+from common.errors import ConfigurationError, DatabaseUnavailable, QueueUnavailable
+from common.settings import DatabaseSettings, RedisSettings
+
+
+@asynccontextmanager
+async def open_database(settings: DatabaseSettings, *, any_revision: bool = False) -> AsyncIterator[Database]:
+    """Connect to PostgreSQL, at this code's revision unless told otherwise.
+
+    Raises:
+        ConfigurationError: the address is none, or the database is at another revision.
+        DatabaseUnavailable: it can't be reached, or turns us away.
+    """
+    try:
+        database = Database(settings)
+    except (ArgumentError, InvalidRequestError, ImportError) as error:
+        raise ConfigurationError("DATABASE__URL should read postgresql+asyncpg://user:password@host/name") from error
+    try:
+        await _check(database, any_revision)
+        yield database
+    finally:
+        await database.close()
+
+
+async def _check(database: Database, any_revision: bool) -> None:
+    try:
+        await (database.ping() if any_revision else check_revision(database))
+    except DBAPIError as error:  # wrong password, no such database
+        raise DatabaseUnavailable(f"PostgreSQL: {error.orig}") from error
+
+
+@asynccontextmanager
+async def open_queue(settings: RedisSettings) -> AsyncIterator[ArqRedis]:
+    """Connect to Redis.
+
+    Raises:
+        ConfigurationError: the address is none.
+        QueueUnavailable: it does not answer. Nothing of ours fails for that; callers go on without.
+    """
+    try:
+        redis = jobs.create_redis(settings)
+    except ValueError as error:
+        raise ConfigurationError(f"REDIS__URL: {error}") from error
+    try:
+        await jobs.ping(redis)
+        yield redis
+    finally:
+        await redis.aclose()
+
+
+async def queue_depth(settings: RedisSettings) -> int:
+    """Return how many jobs wait, or raise `QueueUnavailable`."""
+    async with open_queue(settings) as redis:
+        try:
+            depth: int = await redis.zcard(jobs.QUEUE)
+        except (RedisError, OSError) as error:
+            raise QueueUnavailable(f"Redis: {error}") from error
+        return depth

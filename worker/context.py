@@ -1,0 +1,116 @@
+"""The composition root of the worker service: what lives as long as the process, opened and closed in order."""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from common.active_model import agree_on_model
+from common.db.engine import Database
+from common.db.migrate import check_revision
+from common.embedder_client import EmbedderClient
+from common.embedding import ModelInfo
+from common.errors import ConfigurationError
+from common.imaging import PREPROCESS_VERSION, Preprocess
+from common.storage import ObjectStore, S3ObjectStore
+from common.vectors.base import Collection, VectorIndex
+from common.vectors.factory import create_vector_index
+from worker.decode_pool import DecodeLimits, DecodePool
+from worker.extensions import StageContext, arrange, load_extensions
+from worker.leases import Leases
+from worker.moves import Moves
+from worker.pipeline import Pipeline
+from worker.settings import WorkerSettings
+from worker.stages.decode import Decode
+from worker.stages.embed import Embed
+from worker.stages.fetch import Fetch
+from worker.stages.index import Index
+from worker.stages.thumbnail import Thumbnail
+from worker.sweeper import Sweeper
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerContext:
+    """An open worker: its pipeline, and the loops that have to run beside it."""
+
+    database: Database
+    storage: ObjectStore
+    vectors: VectorIndex
+    embedder: EmbedderClient
+    pipeline: Pipeline
+    leases: Leases
+    sweeper: Sweeper
+
+
+def worker_name() -> str:
+    """Return this worker's name in leases and events."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+@asynccontextmanager
+async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = None) -> AsyncIterator[WorkerContext]:
+    """Open everything a worker needs; what was opened is closed also when a later step fails.
+
+    Args:
+        settings: of this service.
+        vectors: an index that is open already (the embedded one can be opened once only); it stays open.
+
+    Raises:
+        ConfigurationError: the database is at another revision, or the embedder serves another model.
+        InfrastructureError: a dependency can't be reached.
+    """
+    async with AsyncExitStack() as stack:
+        database = Database(settings.database)
+        stack.push_async_callback(database.close)
+        await check_revision(database)
+        storage = S3ObjectStore(settings.s3)
+        stack.push_async_callback(storage.close)
+        await storage.ensure_bucket()
+        if vectors is None:
+            vectors = create_vector_index(settings.qdrant)
+            stack.push_async_callback(vectors.close)
+        embedder = await stack.enter_async_context(EmbedderClient(settings.embedder))
+        model, served = await agree_on_model(database, embedder)
+        collection = Collection(model.collection, model.dim)
+        await vectors.ensure(collection)
+        decoder = _create_decoder(settings, served)
+        stack.push_async_callback(decoder.close)
+        await decoder.start()
+
+        moves = Moves(database, worker_name(), model.id)
+        stack.push_async_callback(moves.close)
+        leases = Leases(moves)
+        stages = arrange(
+            [
+                Fetch(storage),
+                Decode(decoder),
+                Thumbnail(storage),
+                Embed(embedder, moves, settings.worker.embed_batch),
+                Index(vectors, collection),
+            ],
+            load_extensions(),
+            StageContext(database, storage, embedder),
+        )
+        pipeline = Pipeline(stages, moves, leases, images_in_flight=settings.worker.images_in_flight)
+        sweeper = Sweeper(database, storage, vectors, pipeline, interval_s=settings.worker.sweep_interval_s)
+        yield WorkerContext(database, storage, vectors, embedder, pipeline, leases, sweeper)
+
+
+def _create_decoder(settings: WorkerSettings, served: ModelInfo) -> DecodePool:
+    if served.preprocess_version != PREPROCESS_VERSION:
+        raise ConfigurationError(
+            f"the embedder preprocesses by version {served.preprocess_version}, this worker by {PREPROCESS_VERSION}: "
+            "run the same release of both",
+            code="wrong_preprocess_version",
+        )
+    return DecodePool(
+        Preprocess(**served.preprocess.model_dump()),
+        settings.upload,
+        size=settings.worker.decode_processes,
+        limits=DecodeLimits(
+            memory_bytes=settings.worker.decode_memory_bytes,
+            cpu_s=settings.worker.decode_timeout_s,
+            wall_s=settings.worker.decode_timeout_s * 1.5,
+        ),
+    )

@@ -1,0 +1,66 @@
+"""Stages from elsewhere: an installed package adds its own by the entry point group `likeness.stages`.
+
+    [project.entry-points."likeness.stages"]
+    colours = "colour_names:extension"
+
+where `colour_names.extension` is an `Extension`. Nothing in the worker changes for it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+from common.db.engine import Database
+from common.embedder_client import EmbedderClient
+from common.errors import ConfigurationError
+from common.storage import ObjectStore
+from worker.work import Stage
+
+GROUP = "likeness.stages"
+
+
+@dataclass(frozen=True, slots=True)
+class StageContext:
+    """What a stage may use; it lives as long as the worker."""
+
+    database: Database
+    storage: ObjectStore
+    embedder: EmbedderClient
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """A stage of a third party, and the stage it comes right after."""
+
+    after: str
+    create: Callable[[StageContext], Stage]
+
+
+def load_extensions() -> list[Extension]:
+    """Return the installed extensions, in the order of their entry points' names.
+
+    Raises:
+        ConfigurationError: an entry point names something that is not an `Extension`.
+    """
+    loaded = [(point.name, point.load()) for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)]
+    for name, extension in loaded:
+        if not isinstance(extension, Extension):
+            raise ConfigurationError(f"the entry point {name!r} of {GROUP} is no Extension", code="bad_extension")
+    return [extension for _, extension in loaded]
+
+
+def arrange(stages: Sequence[Stage], extensions: Sequence[Extension], context: StageContext) -> list[Stage]:
+    """Put each extension's stage right after the one it names; several after the same keep their order.
+
+    Raises:
+        ConfigurationError: there is no such stage, or it is the last: after it the image is `done`.
+    """
+    places: dict[str, list[Stage]] = {stage.name: [] for stage in stages[:-1]}
+    for extension in extensions:
+        if extension.after not in places:
+            raise ConfigurationError(
+                f"an extension wants to follow {extension.after!r}; it can follow {', '.join(places)}",
+                code="bad_extension",
+            )
+        places[extension.after].append(extension.create(context))
+    return [placed for stage in stages for placed in (stage, *places.get(stage.name, ()))]

@@ -1,0 +1,13 @@
+"""What a worker counts and times."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+STAGE_SECONDS = Histogram(
+    "likeness_stage_duration_seconds",
+    "Time one image spent in a stage, waiting for its batch included.",
+    ["stage"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+OUTCOMES = Counter("likeness_images_processed", "Attempts that ended.", ["outcome"])
+IN_FLIGHT = Gauge("likeness_images_in_flight", "Images this worker has claimed.")
+SWEPT = Counter("likeness_swept", "What the sweep healed.", ["kind"])

@@ -1,0 +1,115 @@
+"""The state machine as the pipeline uses it: one image a call, coalesced into one statement for many."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from common.batcher import Batcher
+from common.db import embeddings, lifecycle
+from common.db.engine import Database
+from common.db.lifecycle import Claim, Failure, Fence, Finish, Release
+from common.errors import OwnershipLost
+from worker.work import Work
+
+_BATCH = 64
+_WAIT_S = 0.005
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Embedded:
+    fence: Fence
+    sha256: str
+    vector: NDArray[np.float32]
+
+
+class Moves:
+    """Claims images for one worker and moves them on.
+
+    Every move but `claim` raises `OwnershipLost` when another attempt has taken the image over.
+    """
+
+    def __init__(self, database: Database, worker: str, model_id: int) -> None:
+        """Create the moves of one worker.
+
+        Args:
+            database: where the images are.
+            worker: this worker's name, in leases and events.
+            model_id: the active model, whose vectors are kept.
+        """
+        self._database = database
+        self._worker = worker
+        self._model_id = model_id
+        self._claims: Batcher[UUID, Work | None] = Batcher(self._flush_claims, max_size=_BATCH, max_wait=_WAIT_S)
+        self._embedded = self._fenced(self._save_and_advance, fence=lambda item: item.fence)
+        self._finishes = self._fenced(lifecycle.finish, fence=lambda item: item.fence)
+        self._failures = self._fenced(lifecycle.fail, fence=lambda item: item.fence)
+        self._releases = self._fenced(lifecycle.release, fence=lambda item: item.fence)
+
+    async def claim(self, image_id: UUID) -> Work | None:
+        """Claim an image if it is due; None if it is not, or someone else has it."""
+        return await self._claims.submit(image_id)
+
+    async def keep_vector(self, claim: Claim, vector: NDArray[np.float32]) -> None:
+        """Save the vector, and `embedding` → `indexing`, in one transaction."""
+        await self._embedded.submit(_Embedded(claim.fence, claim.sha256, vector))
+
+    async def finish(self, claim: Claim) -> None:
+        """`indexing` → `done`."""
+        await self._finishes.submit(Finish(claim.fence, claim.payload_version))
+
+    async def fail(self, failure: Failure) -> None:
+        """→ `error`."""
+        await self._failures.submit(failure)
+
+    async def release(self, release: Release) -> None:
+        """→ `pending`, to run later."""
+        await self._releases.submit(release)
+
+    async def renew(self, fences: Sequence[Fence]) -> set[UUID]:
+        """Renew leases; return the images that are still owned."""
+        async with self._database.begin() as session:
+            return await lifecycle.renew(session, fences)
+
+    async def close(self) -> None:
+        """Write what waits."""
+        batchers = (self._claims, self._embedded, self._finishes, self._failures, self._releases)
+        await asyncio.gather(*(batcher.close() for batcher in batchers))
+
+    async def _flush_claims(self, ids: list[UUID]) -> list[Work | None]:
+        async with self._database.begin() as session:
+            claims = await lifecycle.claim(session, list(set(ids)), self._worker)
+            vectors = await embeddings.find(session, self._model_id, [claim.sha256 for claim in claims])
+        claimed = {claim.id: Work(claim, vector=vectors.get(claim.sha256)) for claim in claims}
+        # Of two submissions of one id, one gets the work.
+        return [claimed.pop(id_, None) for id_ in ids]
+
+    async def _save_and_advance(self, session: AsyncSession, items: Sequence[_Embedded]) -> set[UUID]:
+        # Of owned images alone: the vector of a deleted one, whose thumbnail may be purged, must not come back.
+        owned = await lifecycle.advance(session, [item.fence for item in items])
+        kept = {item.sha256: item.vector for item in items if item.fence.id in owned}
+        await embeddings.save(session, self._model_id, kept)
+        return owned
+
+    def _fenced(
+        self, move: Callable[[AsyncSession, Sequence[Item]], Awaitable[set[UUID]]], fence: Callable[[Item], Fence]
+    ) -> Batcher[Item, None]:
+        """Coalesce a fenced move, which answers the images it moved; for the others the ownership was lost."""
+
+        async def flush(items: list[Item]) -> list[Exception | None]:
+            async with self._database.begin() as session:
+                owned = await move(session, items)
+            fences = [fence(item) for item in items]
+            return [
+                None if held.id in owned else OwnershipLost(f"image {held.id}, attempt {held.attempt}")
+                for held in fences
+            ]
+
+        return Batcher(flush, max_size=_BATCH, max_wait=_WAIT_S)

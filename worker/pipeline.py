@@ -1,0 +1,145 @@
+"""One image from claim to `done`: the stages in order, and what happens when one fails."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Iterable, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+
+from common.db.lifecycle import Failure, Release
+from common.errors import InfrastructureError, LikenessError, OwnershipLost
+from worker.leases import Leases
+from worker.metrics import IN_FLIGHT, OUTCOMES, STAGE_SECONDS
+from worker.moves import Moves
+from worker.retry import GiveUp, decide_retry
+from worker.work import Stage, Work
+
+log = structlog.get_logger(__name__)
+
+_AT_ONCE = timedelta(0)
+
+
+class Pipeline:
+    """Processes images, a bounded number at once; each is on its own, whatever becomes of its neighbours."""
+
+    def __init__(self, stages: Sequence[Stage], moves: Moves, leases: Leases, *, images_in_flight: int) -> None:
+        self._stages = stages
+        self._moves = moves
+        self._leases = leases
+        self._slots = asyncio.Semaphore(images_in_flight)
+        self._tasks: dict[UUID, asyncio.Task[None]] = {}
+        self._stopping = False
+
+    async def process_all(self, ids: Iterable[UUID]) -> None:
+        """Process those of the images that are due; return when each is settled, put back, or someone else's."""
+        tasks = [self._start(id_) for id_ in set(ids)]
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def stop(self, grace_s: float) -> None:
+        """Claim nothing more, let what is in flight finish for `grace_s` seconds, and release what is left."""
+        self._stopping = True
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks.values(), timeout=grace_s)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+
+    def _start(self, image_id: UUID) -> asyncio.Task[None]:
+        """Start an image unless it is on its way here already; its task outlives the job that brought the hint."""
+        if image_id in self._tasks:
+            return self._tasks[image_id]
+        task = asyncio.create_task(self._process(image_id), name=f"image {image_id}")
+        self._tasks[image_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(image_id, None))
+        return task
+
+    async def _process(self, image_id: UUID) -> None:
+        async with self._slots:
+            if self._stopping:
+                return
+            try:
+                work = await self._claim(image_id)
+            except InfrastructureError as error:  # the row is as it was: the sweep brings it again
+                log.warning("claim_failed", image_id=str(image_id), error=str(error))
+                return
+            if work is None:
+                return
+            with (
+                structlog.contextvars.bound_contextvars(image_id=str(image_id), attempt=work.claim.attempt),
+                IN_FLIGHT.track_inprogress(),
+                self._leases.hold(work.claim.fence),
+            ):
+                await self._attempt(work)
+
+    async def _claim(self, image_id: UUID) -> Work | None:
+        """Claim; a claim that was under way when this was cancelled is given back, or nobody would have the image."""
+        claiming = asyncio.ensure_future(self._moves.claim(image_id))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            work = await claiming
+            if work is not None:
+                await self._give_back(work, _AT_ONCE, refund=True, code="worker_stopped")
+            raise
+
+    async def _attempt(self, work: Work) -> None:
+        try:
+            for stage in self._stages:
+                if not self._leases.holds(work.claim.fence):
+                    raise OwnershipLost(f"the lease of attempt {work.claim.attempt} was lost before {stage.name}")
+                with STAGE_SECONDS.labels(stage.name).time():
+                    await stage.run(work)
+            await self._moves.finish(work.claim)
+        except OwnershipLost:
+            self._end("ownership_lost")
+        except asyncio.CancelledError:
+            await asyncio.shield(self._give_back(work, _AT_ONCE, refund=True, code="worker_stopped"))
+            raise
+        except Exception as error:  # noqa: BLE001 - `decide_retry` says what each means
+            await asyncio.shield(self._settle(work, error))
+        else:
+            self._end("done")
+
+    async def _settle(self, work: Work, error: Exception) -> None:
+        """Write down what an attempt's failure means for its image."""
+        claim = work.claim
+        code = error.code if isinstance(error, LikenessError) else LikenessError.default_code
+        verdict = decide_retry(
+            error,
+            attempt=claim.attempt,
+            tries_left=claim.tries_left,
+            jitter=random.random(),  # noqa: S311
+        )
+        if isinstance(verdict, GiveUp):
+            log.info("image_failed", code=verdict.code, message=verdict.message, exc_info=_if_defect(error, code))
+            await self._write(self._moves.fail(Failure(claim.fence, verdict.code, verdict.message)), "failed")
+            return
+        log.warning("image_postponed", code=code, error=str(error), exc_info=_if_defect(error, code))
+        await self._give_back(work, verdict.delay, refund=verdict.refund, code=code)
+
+    async def _give_back(self, work: Work, delay: timedelta, *, refund: bool, code: str) -> None:
+        await self._write(self._moves.release(Release(work.claim.fence, delay, refund, code)), "postponed")
+
+    async def _write(self, move: Awaitable[None], outcome: str) -> None:
+        """Write an attempt's end; if that fails, the lease runs out and the sweep has the image tried again."""
+        try:
+            await move
+        except OwnershipLost:
+            outcome = "ownership_lost"
+        except InfrastructureError as error:
+            log.warning("end_not_written", outcome=outcome, error=str(error))
+            outcome = "unwritten"
+        self._end(outcome)
+
+    def _end(self, outcome: str) -> None:
+        OUTCOMES.labels(outcome).inc()
+        log.info("attempt_ended", outcome=outcome)
+
+
+def _if_defect(error: Exception, code: str) -> Exception | None:
+    """Log a traceback for defects of ours alone; outages and bad images are explained by their message."""
+    return error if code == LikenessError.default_code or not isinstance(error, LikenessError) else None

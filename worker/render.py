@@ -1,0 +1,36 @@
+"""Everything a worker wants of an image's bytes, in one pass over its pixels."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.imaging import Preprocess, SizePolicy, decode, model_pixels, thumbnail
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A decoded image.
+
+    Attributes:
+        pixels: the model's input, uint8, shape (S, S, 3); read-only.
+        thumbnail: a small WebP picture.
+        width: pixels across, upright.
+        height: pixels down, upright.
+    """
+
+    pixels: NDArray[np.uint8]
+    thumbnail: bytes
+    width: int
+    height: int
+
+
+Renderer: TypeAlias = Callable[[bytes, Preprocess, SizePolicy], Rendered]
+
+
+def render(data: bytes, preprocess: Preprocess, policy: SizePolicy) -> Rendered:
+    """Decode an image and make the model's input and the thumbnail of it. Raises what `decode` raises."""
+    image = decode(data, policy)
+    return Rendered(model_pixels(image, preprocess), thumbnail(image), *image.size)

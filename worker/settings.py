@@ -1,0 +1,44 @@
+"""Settings of the worker service."""
+
+import os
+
+from pydantic import BaseModel, Field
+
+from common.settings import (
+    DatabaseSettings,
+    EmbedderClientSettings,
+    ImagePolicy,
+    LogSettings,
+    QdrantSettings,
+    RedisSettings,
+    S3Settings,
+    ServiceSettings,
+)
+
+
+class PipelineSettings(BaseModel):
+    """How much one worker does at once, and how it keeps hostile images in their sandbox."""
+
+    images_in_flight: int = Field(default=64, ge=1)
+    embed_batch: int = Field(default=16, ge=1, le=64)
+    decode_processes: int = Field(default=max(1, (os.cpu_count() or 2) // 2), ge=1)
+    decode_memory_bytes: int = Field(default=1 << 30, ge=1 << 27)
+    decode_timeout_s: float = Field(default=20, gt=0)
+    stop_grace_s: float = Field(default=10, ge=0)
+    """How long a stopping worker may finish what it has claimed; what is left is released."""
+    sweep_interval_s: float = Field(default=15, gt=0)
+    health_host: str = "127.0.0.1"
+    health_port: int = Field(default=8200, ge=1, le=65_535)
+
+
+class WorkerSettings(ServiceSettings):
+    """Everything the worker service reads from its environment."""
+
+    worker: PipelineSettings = PipelineSettings()
+    upload: ImagePolicy = ImagePolicy()
+    database: DatabaseSettings = DatabaseSettings()
+    redis: RedisSettings = RedisSettings()
+    s3: S3Settings = S3Settings()
+    qdrant: QdrantSettings = QdrantSettings()
+    embedder: EmbedderClientSettings = EmbedderClientSettings()
+    log: LogSettings = LogSettings()

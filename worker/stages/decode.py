@@ -1,0 +1,22 @@
+"""Decode: the model's pixels and the thumbnail, in a sandboxed child."""
+
+from worker.decode_pool import DecodePool
+from worker.work import Work
+
+
+class Decode:
+    """Has the bytes decoded once, for all that follows."""
+
+    name = "decode"
+
+    def __init__(self, pool: DecodePool) -> None:
+        self._pool = pool
+
+    async def run(self, work: Work) -> None:
+        """Set `work.pixels` and `work.thumbnail`; raises `ImageRejected` for what can't be decoded."""
+        if work.data is None:
+            return
+        rendered = await self._pool.render(work.data)
+        work.data = None
+        work.pixels = rendered.pixels
+        work.thumbnail = rendered.thumbnail

@@ -1,0 +1,126 @@
+"""The sweep: a plain loop that heals what hints, dead processes and outages left behind.
+
+Each worker runs one; what two find at once is claimed by one of them. It needs no Redis: what is due goes straight to
+this worker's own pipeline.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import structlog
+
+from common.db import embedding_models, images, lifecycle
+from common.db.engine import Database
+from common.db.models import Image
+from common.errors import InfrastructureError
+from common.payloads import sync_payload
+from common.purge import Purge
+from common.storage import ObjectStore
+from common.vectors.base import VectorIndex
+from worker.metrics import SWEPT
+from worker.pipeline import Pipeline
+
+log = structlog.get_logger(__name__)
+
+UPLOAD_PATIENCE = timedelta(seconds=60)
+"""How old a `created` row is when the sweep looks for its object: its upload is surely over."""
+UPLOAD_EXPIRY = timedelta(hours=1)
+"""How old a `created` row without object becomes; nobody was promised anything about it."""
+_BATCH = 256
+
+
+class Sweeper:
+    """Heals, every `interval_s` seconds and once at the start."""
+
+    def __init__(
+        self,
+        database: Database,
+        storage: ObjectStore,
+        vectors: VectorIndex,
+        pipeline: Pipeline,
+        *,
+        interval_s: float,
+    ) -> None:
+        self._database = database
+        self._storage = storage
+        self._vectors = vectors
+        self._pipeline = pipeline
+        self._purge = Purge(database, storage, vectors)
+        self._interval_s = interval_s
+
+    async def run(self) -> None:
+        """Sweep until cancelled. At the start nothing counts as hinted: a restart should not cost an interval."""
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(self._resume_forever())
+            loops.create_task(self._tidy_forever())
+
+    async def _resume_forever(self) -> None:
+        overdue = timedelta(0)
+        while True:
+            await self.resume(overdue=overdue)
+            await asyncio.sleep(self._interval_s)
+            overdue = timedelta(seconds=self._interval_s)
+
+    async def _tidy_forever(self) -> None:
+        while True:
+            await self.tidy()
+            await asyncio.sleep(self._interval_s)
+
+    async def resume(self, *, overdue: timedelta) -> None:
+        """Process what is due and has no hint: `pending` for at least `overdue`, or left by a worker that died."""
+        await self._try("images_resumed", lambda: self._resume(overdue))
+
+    async def tidy(self) -> None:
+        """Do every other kind of healing once."""
+        await self._try("poison_buried", self._bury)
+        await self._try("uploads_settled", self._settle_uploads)
+        await self._try("payloads_synced", self._sync_payloads)
+        await self._try("remains_purged", self._purge.purge_due)
+
+    async def _try(self, kind: str, step: Callable[[], Awaitable[int]]) -> None:
+        """Do a step; an outage that stops it is logged, stops no other step, and the next sweep tries again."""
+        try:
+            healed = await step()
+        except InfrastructureError as error:
+            log.warning("sweep_step_failed", step=kind, code=error.code, error=str(error))
+            return
+        if healed:
+            SWEPT.labels(kind).inc(healed)
+            log.info("swept", step=kind, images=healed)
+
+    async def _bury(self) -> int:
+        async with self._database.begin() as session:
+            return len(await lifecycle.bury(session))
+
+    async def _resume(self, overdue: timedelta) -> int:
+        resumed = 0
+        while True:
+            async with self._database.begin() as session:
+                due = await lifecycle.find_due(session, overdue=overdue, limit=_BATCH)
+            await self._pipeline.process_all(due)
+            resumed += len(due)
+            if len(due) < _BATCH:
+                return resumed
+
+    async def _settle_uploads(self) -> int:
+        async with self._database.begin() as session:
+            unsettled = await images.find_unsettled(session, older_than=UPLOAD_PATIENCE, limit=_BATCH)
+        return sum([await self._settle_upload(image) for image in unsettled])
+
+    async def _settle_upload(self, image: Image) -> bool:
+        """Move a cut-off upload on if its object is there, forget it if it is not and never will be."""
+        stored = await self._storage.find(image.object_key)
+        async with self._database.begin() as session:
+            if stored is not None and stored.size == image.byte_size:
+                return bool(await lifecycle.mark_stored(session, [image.id]))
+            return await images.expire_unsettled(session, image.id, older_than=UPLOAD_EXPIRY)
+
+    async def _sync_payloads(self) -> int:
+        async with self._database.begin() as session:
+            model = await embedding_models.find_active(session)
+            stale = await images.find_stale_payloads(session, limit=_BATCH) if model else []
+        if model is not None:
+            for image in stale:
+                await sync_payload(self._database, self._vectors, model, image)
+        return len(stale)
