@@ -1,0 +1,70 @@
+"""api and worker in one process, around the one embedded vector index that only one process may open."""
+
+import asyncio
+import signal
+
+import structlog
+
+from api.main import create_app
+from api.settings import ApiSettings
+from common.errors import InfrastructureError, LikenessError
+from common.log import configure_logging
+from common.serving import serving
+from common.vectors.base import VectorIndex
+from common.vectors.factory import create_vector_index
+from worker.context import open_worker
+from worker.main import run_worker
+from worker.settings import WorkerSettings
+
+log = structlog.get_logger(__name__)
+
+_RETRY_S = 0.5
+
+
+async def run(api: ApiSettings, worker: WorkerSettings, stop: asyncio.Event) -> None:
+    """Serve and work until `stop` is set, or one of the two dies."""
+    vectors = create_vector_index(api.qdrant)
+    try:
+        # Uploads are taken in from the start; the worker follows as soon as the embedder is ready.
+        async with serving(create_app(api, vectors=vectors), api.http.host, api.http.port) as server:
+            work = asyncio.create_task(_work(worker, vectors, stop))
+            try:
+                await asyncio.wait({server, work}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                stop.set()
+                await work
+    finally:
+        await vectors.close()
+
+
+async def _work(settings: WorkerSettings, vectors: VectorIndex, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        try:
+            async with open_worker(settings, vectors) as context:
+                log.info("worker_ready")
+                await run_worker(context, settings, stop)
+        except InfrastructureError as error:
+            log.info("worker_waits", code=error.code, reason=str(error))
+            await asyncio.sleep(_RETRY_S)
+
+
+async def _main() -> None:
+    api, worker = ApiSettings(), WorkerSettings()
+    configure_logging(api.log)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await run(api, worker, stop)
+
+
+def main() -> None:
+    """Run until told to stop."""
+    try:
+        asyncio.run(_main())
+    except LikenessError as error:
+        log.error("cannot_serve", code=error.code, error=str(error))  # noqa: TRY400 - the message says it all
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Which model the embedder is started with. The choice is made once; from then on the images' model rules."""
+
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from common.db import embedding_models
+from common.db.engine import Database
+from common.db.models import EmbeddingModel
+from common.settings import DatabaseSettings
+from deploy.local.errors import WrongModel
+from embedder.settings import EmbedderSettings
+
+_DEMO = "likeness-demo"
+_HUB_PREFIX = "hf-hub:"
+
+
+async def find_indexed_model(database_url: str) -> EmbeddingModel | None:
+    """Return the model that the images here are indexed with, or None on a new database."""
+    database = Database(DatabaseSettings(url=SecretStr(database_url), pool_size=1))
+    try:
+        async with database.begin() as session:
+            return await embedding_models.find_active(session)
+    finally:
+        await database.close()
+
+
+def choose_model(configured: EmbedderSettings, indexed: EmbeddingModel | None) -> dict[str, str]:
+    """Return the settings that choose the embedder's model, to be laid over those the user gave.
+
+    On a new database the user's stand; who gave none gets the default model or, where its weights can't be had, the
+    demo model.
+
+    Raises:
+        WrongModel: the user asks for another model than the images here are indexed with.
+    """
+    named = configured.model_fields_set & {"model", "pretrained"}
+    if indexed is None:
+        return {} if named or "fallback" in configured.model_fields_set else {"EMBEDDER__FALLBACK": "demo"}
+    if "model" in named and _canonical(configured.model) != indexed.name:
+        raise _wrong_model(indexed)
+    return {
+        "EMBEDDER__MODEL": indexed.name,
+        "EMBEDDER__PRETRAINED": _weights(configured.pretrained if "pretrained" in named else None, indexed),
+        "EMBEDDER__FALLBACK": "none",
+    }
+
+
+def _weights(configured: str | None, indexed: EmbeddingModel) -> str:
+    """Return the weights to load for the indexed model; they are compared in full once the embedder has them."""
+    if indexed.name == _DEMO or indexed.name.startswith(_HUB_PREFIX):  # these two bring their weights
+        fits = configured is None or (configured == "random") == (indexed.pretrained == "random")
+    elif "@" in indexed.pretrained:  # a checkpoint of the user's, named after its file and its hash
+        return _checkpoint(configured, indexed)
+    else:
+        fits = configured in {None, indexed.pretrained}
+    if not fits:
+        raise _wrong_model(indexed)
+    return indexed.pretrained
+
+
+def _checkpoint(configured: str | None, indexed: EmbeddingModel) -> str:
+    file_name = indexed.pretrained.rpartition("@")[0]
+    if configured is None:
+        raise WrongModel(
+            f"the images here are indexed with {embedding_models.label(indexed)}, a checkpoint of your own: say where "
+            f"it is, e.g. EMBEDDER__PRETRAINED=/path/of/{file_name}.safetensors make run"
+        )
+    if Path(configured).stem != file_name:
+        raise _wrong_model(indexed)
+    return configured
+
+
+def _canonical(model: str) -> str:
+    if model.startswith(_HUB_PREFIX):
+        return model
+    return _DEMO if model == "demo" else model.replace("/", "-")
+
+
+def _wrong_model(indexed: EmbeddingModel) -> WrongModel:
+    return WrongModel(
+        f"the images here are indexed with {embedding_models.label(indexed)}, but EMBEDDER__MODEL and "
+        "EMBEDDER__PRETRAINED name another model, and vectors of two models never mix: unset them to go on with that "
+        "model, re-embed with `likeness reembed`, or start a new collection with another LIKENESS_HOME"
+    )

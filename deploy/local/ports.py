@@ -1,0 +1,52 @@
+"""Ports on the loopback interface: free ones for our children, and whether the public one is taken."""
+
+import random
+import socket
+
+from deploy.local.errors import PortTaken
+
+LOOPBACK = "127.0.0.1"
+
+# Below the ephemeral ranges of Linux (32768 up) and macOS (49152 up): while a child restarts, no outgoing connection
+# of any program can be given its port.
+_RANGE = range(20_000, 30_000)
+
+
+def choose_ports(count: int) -> list[int]:
+    """Return `count` different ports nobody uses now, chosen anew at every call.
+
+    Raises:
+        PortTaken: there are not that many.
+    """
+    chosen: list[int] = []
+    for port in random.sample(_RANGE, len(_RANGE)):
+        if _can_bind(port, reuse=False):
+            chosen.append(port)
+        if len(chosen) == count:
+            return chosen
+    raise PortTaken(f"no {count} free ports between {_RANGE.start} and {_RANGE.stop - 1} on {LOOPBACK}")
+
+
+def check_port(port: int) -> None:
+    """Make sure that a server can listen on `port`.
+
+    Raises:
+        PortTaken: it can't; the message says what to do.
+    """
+    # With SO_REUSEADDR as servers have it: connections of the last run that linger in TIME_WAIT don't count.
+    if not _can_bind(port, reuse=True):
+        raise PortTaken(
+            f"port {port} on {LOOPBACK} is taken by another program (or may not be used by you): "
+            f"stop it, or choose another port, e.g. PORT={port + 1 if port < 65_535 else 8001} make run"
+        )
+
+
+def _can_bind(port: int, *, reuse: bool) -> bool:
+    with socket.socket() as probe:
+        if reuse:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
