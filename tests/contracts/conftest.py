@@ -1,0 +1,64 @@
+"""The vector indexes under contract: both adapters, and a real server where `QDRANT_URL` names one."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from qdrant_client import AsyncQdrantClient
+
+from common.settings import QdrantSettings
+from common.vectors.base import Collection, VectorIndex
+from common.vectors.factory import create_vector_index
+from common.vectors.qdrant import QdrantIndex
+
+DIM = 16
+SERVER_URL = os.environ.get("QDRANT_URL")
+KINDS = ["edge", "memory", *(["server"] if SERVER_URL else [])]
+
+
+@asynccontextmanager
+async def open_index(kind: str, path: Path) -> AsyncIterator[VectorIndex]:
+    match kind:
+        case "edge":
+            index = create_vector_index(QdrantSettings(path=path, timeout_s=60))
+        case "memory":
+            index = QdrantIndex(AsyncQdrantClient(":memory:"), timeout_s=60)
+        case _:
+            index = create_vector_index(QdrantSettings(url=SERVER_URL, timeout_s=60))
+    yield index
+    await index.close()
+
+
+@pytest.fixture(scope="session", params=KINDS)
+async def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[VectorIndex]:
+    async with open_index(request.param, tmp_path_factory.mktemp("vectors")) as index:
+        yield index
+
+
+CreateCollection = Callable[[], Awaitable[Collection]]
+
+
+@pytest.fixture(scope="session")
+async def create_collection(index: VectorIndex) -> AsyncIterator[CreateCollection]:
+    """Makes empty collections, which are gone after the tests."""
+    created: list[Collection] = []
+
+    async def create() -> Collection:
+        collection = Collection(f"test-{uuid4().hex}", DIM)
+        await index.ensure(collection)
+        created.append(collection)
+        return collection
+
+    yield create
+    if isinstance(index, QdrantIndex):
+        for collection in created:
+            await index._client.delete_collection(collection.name)
+
+
+@pytest.fixture
+async def collection(create_collection: CreateCollection) -> Collection:
+    """An empty collection of the test's own."""
+    return await create_collection()

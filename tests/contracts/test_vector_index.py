@@ -1,0 +1,360 @@
+"""What every vector index does alike. The judge is NumPy: every vector compared with the query, then sorted."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from common.errors import ConfigurationError
+from common.vectors.base import MAX_WINDOW, Collection, Filter, Match, Payload, Point, VectorIndex
+from tests.contracts.conftest import DIM, KINDS, CreateCollection, open_index
+
+# What the client's in-memory server ignores, it says.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning"),
+]
+
+ALICE, BOB = UUID(int=1 << 64), UUID(int=2 << 64)
+FOLDERS = [UUID(int=(3 << 64) + number) for number in range(3)]
+CATEGORIES = ["shoes", "Hüte & Mützen", None]
+TAGS = ["red", "blue", "sale"]
+
+Vector = NDArray[np.float32]
+
+
+def vectors(count: int, seed: int = 0) -> Vector:
+    numbers = np.random.default_rng(seed).standard_normal((count, DIM))
+    return np.asarray(numbers / np.linalg.norm(numbers, axis=1, keepdims=True), dtype=np.float32)
+
+
+def points(count: int, seed: int = 0, owner_id: UUID | None = None) -> list[Point]:
+    """Points of both owners or of one, over all folders, categories and sets of tags."""
+    choose = np.random.default_rng(seed + 1)
+
+    def point(number: int, vector: Vector) -> Point:
+        payload = Payload(
+            owner_id=owner_id or [ALICE, BOB][choose.integers(2)],
+            folder_id=FOLDERS[choose.integers(len(FOLDERS))],
+            category=CATEGORIES[choose.integers(len(CATEGORIES))],
+            tags=tuple(tag for tag in TAGS if choose.integers(2)),
+            created_at=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=number),
+        )
+        return Point(UUID(bytes=choose.bytes(16)), vector, payload)
+
+    return [point(number, vector) for number, vector in enumerate(vectors(count, seed))]
+
+
+QUERY = vectors(1, seed=7)[0]
+
+
+def holds(wanted: Filter, payload: Payload) -> bool:
+    return (
+        payload.owner_id == wanted.owner_id
+        and wanted.folder_id in (None, payload.folder_id)
+        and wanted.category in (None, payload.category)
+        and set(wanted.tags) <= set(payload.tags)
+    )
+
+
+def brute_force(among: Sequence[Point], vector: Vector, wanted: Filter) -> list[Match]:
+    matches = [Match(point.id, float(point.vector @ vector)) for point in among if holds(wanted, point.payload)]
+    return sorted(matches, key=lambda match: (-match.score, match.id))
+
+
+def same(found: list[Match], expected: list[Match]) -> bool:
+    return [match.id for match in found] == [match.id for match in expected] and np.allclose(
+        [match.score for match in found], [match.score for match in expected], atol=1e-5
+    )
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A collection that tests read and leave as it is."""
+
+    index: VectorIndex
+    collection: Collection
+    points: list[Point]
+
+    async def query(self, vector: Vector, wanted: Filter, **window: Any) -> list[Match]:
+        return await self.index.query(self.collection, vector, filter=wanted, **window)
+
+
+@pytest.fixture(scope="session")
+async def gallery(index: VectorIndex, create_collection: CreateCollection) -> Gallery:
+    collection, stored = await create_collection(), points(400)
+    await index.upsert(collection, stored)
+    return Gallery(index, collection, stored)
+
+
+async def everything(index: VectorIndex, collection: Collection, owner_id: UUID = ALICE) -> set[UUID]:
+    found = await index.query(collection, QUERY, filter=Filter(owner_id), limit=MAX_WINDOW)
+    return {match.id for match in found}
+
+
+async def test_ranks_like_brute_force(gallery: Gallery) -> None:
+    for query in vectors(5, seed=7):
+        found = await gallery.query(query, Filter(ALICE), limit=40)
+        assert same(found, brute_force(gallery.points, query, Filter(ALICE))[:40])
+
+
+async def test_a_page_may_be_longer_than_what_there_is(gallery: Gallery) -> None:
+    ranking = brute_force(gallery.points, QUERY, Filter(BOB))
+    assert same(await gallery.query(QUERY, Filter(BOB), limit=MAX_WINDOW), ranking)
+    assert same(await gallery.query(QUERY, Filter(BOB), limit=9, offset=len(ranking) - 2), ranking[-2:])
+    assert await gallery.query(QUERY, Filter(BOB), limit=5, offset=len(ranking)) == []
+
+
+async def test_an_empty_collection_answers(index: VectorIndex, collection: Collection) -> None:
+    assert await index.query(collection, QUERY, filter=Filter(ALICE), limit=5) == []
+    assert await index.count(collection) == 0
+
+
+async def test_an_owner_never_sees_the_points_of_another(index: VectorIndex, collection: Collection) -> None:
+    alices = points(50, owner_id=ALICE)
+    bobs = [Point(uuid4(), point.vector, replace(point.payload, owner_id=BOB)) for point in alices]
+    await index.upsert(collection, alices + bobs)
+    assert await everything(index, collection, ALICE) == {point.id for point in alices}
+    assert await everything(index, collection, BOB) == {point.id for point in bobs}
+    assert await everything(index, collection, uuid4()) == set()
+
+
+@pytest.mark.parametrize(
+    ("folder_id", "category", "tags"),
+    list(product([None, FOLDERS[1]], [None, *CATEGORIES[:2]], [(), ("red",), ("sale", "red"), tuple(TAGS)])),
+)
+async def test_filters_like_brute_force(
+    gallery: Gallery, folder_id: UUID | None, category: str | None, tags: tuple[str, ...]
+) -> None:
+    wanted = Filter(ALICE, folder_id, category, tags)
+    expected = brute_force(gallery.points, QUERY, wanted)
+    assert expected, "a filter that nothing passes proves nothing"
+    assert same(await gallery.query(QUERY, wanted, limit=400), expected)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [Filter(ALICE, folder_id=UUID(int=9)), Filter(ALICE, category="Shoes"), Filter(ALICE, tags=("red", "green"))],
+    ids=["another folder", "another case", "a tag too many"],
+)
+async def test_a_filter_may_leave_nothing(gallery: Gallery, wanted: Filter) -> None:
+    assert await gallery.query(QUERY, wanted, limit=50) == []
+
+
+async def test_what_is_excluded_makes_room_for_the_next(gallery: Gallery) -> None:
+    ranking = brute_force(gallery.points, QUERY, Filter(ALICE))
+    exclude = [ranking[0].id, ranking[3].id, uuid4()]
+    found = await gallery.query(QUERY, Filter(ALICE), limit=10, exclude=exclude)
+    assert same(found, [match for match in ranking if match.id not in exclude][:10])
+
+
+async def test_pages_follow_each_other(gallery: Gallery) -> None:
+    found: list[Match] = []
+    for offset in range(0, 400, 37):
+        found += await gallery.query(QUERY, Filter(ALICE), limit=37, offset=offset)
+    assert same(found, brute_force(gallery.points, QUERY, Filter(ALICE)))
+
+
+async def test_equal_scores_are_paged_by_id(index: VectorIndex, collection: Collection) -> None:
+    """As happens when one picture is in several folders."""
+    near, far = vectors(2, seed=3)
+    payload = points(1, owner_id=ALICE)[0].payload
+    stored = [Point(uuid4(), vector, payload) for vector in [near] * 40 + [far] * 40]
+    await index.upsert(collection, stored)
+    found: list[Match] = []
+    for offset in range(0, 80, 7):
+        found += await index.query(collection, near, filter=Filter(ALICE), limit=7, offset=offset)
+    expected = sorted(point.id for point in stored[:40]) + sorted(point.id for point in stored[40:])
+    assert [match.id for match in found] == expected
+
+
+async def test_less_similar_than_the_least_score_is_left_out(gallery: Gallery) -> None:
+    ranking = brute_force(gallery.points, QUERY, Filter(ALICE))
+    between = (ranking[11].score + ranking[12].score) / 2
+    assert same(await gallery.query(QUERY, Filter(ALICE), limit=50, min_score=between), ranking[:12])
+    assert await gallery.query(QUERY, Filter(ALICE), limit=50, offset=12, min_score=between) == []
+
+
+async def test_a_vector_is_its_own_best_match(gallery: Gallery) -> None:
+    point = next(point for point in gallery.points if point.payload.owner_id == ALICE)
+    best, *_ = await gallery.query(point.vector, Filter(ALICE), limit=1)
+    assert best.id == point.id
+    assert best.score == pytest.approx(1, abs=1e-5)
+
+
+async def test_fetch_returns_the_vectors_that_exist(gallery: Gallery) -> None:
+    some = gallery.points[:7]
+    asked = [uuid4(), *(point.id for point in some), some[0].id]
+    fetched = await gallery.index.fetch(gallery.collection, asked)
+    assert fetched.keys() == {point.id for point in some}
+    for point in some:
+        assert fetched[point.id].dtype == np.float32
+        np.testing.assert_allclose(fetched[point.id], point.vector, atol=1e-6)
+
+
+@pytest.mark.parametrize(("limit", "offset"), [(0, 0), (1, -1), (1, MAX_WINDOW), (MAX_WINDOW + 1, 0)])
+async def test_windows_are_bounded(gallery: Gallery, limit: int, offset: int) -> None:
+    with pytest.raises(ValueError, match="window"):
+        await gallery.query(QUERY, Filter(ALICE), limit=limit, offset=offset)
+
+
+async def test_upsert_replaces_vector_and_payload(index: VectorIndex, collection: Collection) -> None:
+    stored = points(30, owner_id=ALICE)
+    await index.upsert(collection, stored)
+    changed = replace(stored[0], vector=vectors(1, seed=9)[0], payload=replace(stored[0].payload, owner_id=BOB))
+    await index.upsert(collection, [changed])
+    assert await index.count(collection) == 30
+    assert await everything(index, collection, BOB) == {changed.id}
+    np.testing.assert_allclose((await index.fetch(collection, [changed.id]))[changed.id], changed.vector, atol=1e-6)
+
+
+async def test_the_last_of_equal_ids_wins(index: VectorIndex, collection: Collection) -> None:
+    first = points(1, owner_id=ALICE)[0]
+    last = replace(first, vector=vectors(1, seed=9)[0])
+    await index.upsert(collection, [first, last])
+    assert await index.count(collection) == 1
+    np.testing.assert_allclose((await index.fetch(collection, [first.id]))[first.id], last.vector, atol=1e-6)
+
+
+async def test_many_points_at_once(index: VectorIndex, collection: Collection) -> None:
+    stored = points(700, owner_id=ALICE)
+    await index.upsert(collection, stored)
+    fetched = await index.fetch(collection, [point.id for point in stored])
+    assert fetched.keys() == {point.id for point in stored}
+    await index.delete(collection, [point.id for point in stored[:600]])
+    assert await everything(index, collection) == {point.id for point in stored[600:]}
+
+
+async def test_set_payload_changes_what_filters_find(index: VectorIndex, collection: Collection) -> None:
+    stored = points(30, owner_id=ALICE)
+    await index.upsert(collection, stored)
+    before = replace(stored[0].payload, category="shoes", tags=("red",))
+    after = replace(before, folder_id=uuid4(), category=None, tags=("green",))
+    await index.set_payload(collection, stored[0].id, before)
+    await index.set_payload(collection, stored[0].id, after)
+    query = stored[0].vector
+
+    async def found(wanted: Filter) -> bool:
+        return stored[0].id in {m.id for m in await index.query(collection, query, filter=wanted, limit=30)}
+
+    assert await found(Filter(ALICE, after.folder_id, tags=("green",)))
+    assert not await found(Filter(ALICE, before.folder_id))
+    assert not await found(Filter(ALICE, category="shoes"))
+    assert not await found(Filter(ALICE, tags=("red",)))
+    assert await index.count(collection) == 30
+    np.testing.assert_allclose((await index.fetch(collection, [stored[0].id]))[stored[0].id], query, atol=1e-6)
+
+
+async def test_set_payload_of_an_absent_point_has_no_effect(index: VectorIndex, collection: Collection) -> None:
+    stored = points(5, owner_id=ALICE)
+    await index.upsert(collection, stored)
+    await index.set_payload(collection, uuid4(), replace(stored[0].payload, owner_id=BOB))
+    assert await index.count(collection) == 5
+    assert await everything(index, collection, BOB) == set()
+
+
+async def test_deleted_points_are_gone(index: VectorIndex, collection: Collection) -> None:
+    stored = points(30, owner_id=ALICE)
+    await index.upsert(collection, stored)
+    gone = [point.id for point in stored[:10]]
+    await index.delete(collection, [*gone, uuid4()])
+    await index.delete(collection, gone)
+    assert await everything(index, collection) == {point.id for point in stored[10:]}
+    assert await index.fetch(collection, gone) == {}
+    assert await index.count(collection) == 20
+    await index.upsert(collection, stored[:1])
+    assert await index.count(collection) == 21
+
+
+async def test_nothing_may_be_asked_for(index: VectorIndex, collection: Collection) -> None:
+    await index.upsert(collection, [])
+    await index.delete(collection, [])
+    assert await index.fetch(collection, []) == {}
+    assert await index.count(collection) == 0
+
+
+async def test_ensuring_again_changes_nothing(index: VectorIndex, collection: Collection) -> None:
+    stored = points(5, owner_id=ALICE)
+    await index.upsert(collection, stored)
+    await asyncio.gather(*(index.ensure(collection) for _ in range(3)))
+    assert await everything(index, collection) == {point.id for point in stored}
+
+
+async def test_a_collection_has_one_dimension(index: VectorIndex, collection: Collection) -> None:
+    with pytest.raises(ConfigurationError, match=f"{DIM} numbers"):
+        await index.ensure(Collection(collection.name, DIM + 1))
+    await index.ensure(collection)
+
+
+def _not_finite(vector: Vector) -> Vector:
+    return np.where(np.arange(DIM) == 3, np.float32(np.nan), vector)
+
+
+BAD_VECTORS: dict[str, Callable[[Vector], Vector]] = {
+    "nan": _not_finite,
+    "infinite": lambda vector: np.where(np.arange(DIM) == 3, np.float32(np.inf), vector),
+    "too short": lambda vector: vector[:-1],
+    "too deep": lambda vector: vector[None],
+    "too large": lambda vector: np.float32(1.01) * vector,
+    "zero": np.zeros_like,
+}
+
+
+@pytest.mark.parametrize("spoil", BAD_VECTORS.values(), ids=BAD_VECTORS.keys())
+async def test_bad_vectors_are_refused_whole(gallery: Gallery, spoil: Callable[[Vector], Vector]) -> None:
+    good, other = points(2, seed=5, owner_id=ALICE)
+    bad = replace(other, vector=spoil(other.vector))
+    with pytest.raises(ValueError, match=str(bad.id)):
+        await gallery.index.upsert(gallery.collection, [good, bad])
+    assert await gallery.index.count(gallery.collection) == len(gallery.points)
+    with pytest.raises(ValueError, match="query: expected"):
+        await gallery.query(bad.vector, Filter(ALICE), limit=1)
+
+
+async def test_collections_never_mix(index: VectorIndex, create_collection: CreateCollection) -> None:
+    one, other = await create_collection(), await create_collection()
+    stored, others = points(20, owner_id=ALICE), points(30, seed=5, owner_id=ALICE)
+    await index.upsert(one, stored)
+    await index.upsert(other, others)
+    await index.upsert(other, [replace(stored[0], vector=vectors(1, seed=9)[0])])
+    await index.delete(other, [stored[1].id])
+    assert await everything(index, one) == {point.id for point in stored}
+    assert await everything(index, other) == {point.id for point in others} | {stored[0].id}
+    np.testing.assert_allclose((await index.fetch(one, [stored[0].id]))[stored[0].id], stored[0].vector, atol=1e-6)
+
+
+async def test_queries_and_upserts_at_once(index: VectorIndex, collection: Collection) -> None:
+    """Every query sees all that was written before it was asked, and nothing that never was."""
+    stored = points(640, owner_id=ALICE)
+    ids = {point.id for point in stored}
+    written: set[UUID] = set()
+
+    async def write(some: list[Point]) -> None:
+        await index.upsert(collection, some)
+        written.update(point.id for point in some)
+
+    async def ask() -> None:
+        for _ in range(10):
+            before = set(written)
+            found = await everything(index, collection)
+            assert before <= found <= ids
+            await asyncio.sleep(0)
+
+    batches = [stored[start : start + 64] for start in range(0, 640, 64)]
+    await asyncio.gather(*map(write, batches), *(ask() for _ in range(4)))
+    assert await everything(index, collection) == ids
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_it_answers_until_it_is_closed(kind: str, tmp_path: Path) -> None:
+    async with open_index(kind, tmp_path) as index:
+        await index.ping()
+        await index.close()

@@ -1,0 +1,260 @@
+"""The decode pool against real children: whatever one image does, its neighbours and the pool live on."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image
+
+from common.errors import ImageRejected, ImageUnreadable, InfrastructureError
+from common.imaging import ImageFormat, Preprocess, SizePolicy
+from common.settings import ImagePolicy
+from tests.fixtures import pictures, renderers
+from worker.decode_pool import DecodeLimits, DecodePool
+from worker.render import Rendered, Renderer, render
+
+PREPROCESS = Preprocess(64)
+POLICY = ImagePolicy()
+LIMITS = DecodeLimits(memory_bytes=256 * 1024 * 1024, cpu_s=10, wall_s=30)
+
+
+@asynccontextmanager
+async def running(
+    *, size: int = 1, limits: DecodeLimits = LIMITS, renderer: Renderer = renderers.misbehave
+) -> AsyncIterator[DecodePool]:
+    pool = DecodePool(PREPROCESS, POLICY, size=size, limits=limits, renderer=renderer)
+    try:
+        await pool.start()
+        yield pool
+    finally:
+        await pool.close()
+
+
+def children() -> list[psutil.Process]:
+    """Decode processes of ours and what they forked; the tests' stores and services are children of ours too."""
+    return [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if is_running(child.pid) and any("decode_child" in argument for argument in child.cmdline())
+    ]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - other processes' states send no event
+            await asyncio.sleep(0.02)
+
+
+def same(one: Rendered, other: Rendered) -> bool:
+    return bool((one.pixels == other.pixels).all()) and (one.thumbnail, one.width, one.height) == (
+        other.thumbnail,
+        other.width,
+        other.height,
+    )
+
+
+async def test_renders_what_the_process_itself_would() -> None:
+    async with running(size=2, renderer=render) as pool:
+        files = list(pictures.valid().values())
+
+        results = await asyncio.gather(*map(pool.render, files))
+
+        assert all(same(result, render(data, PREPROCESS, POLICY)) for result, data in zip(results, files, strict=True))
+
+
+@pytest.mark.parametrize("name", ["empty", "text", "png bomb", "jpeg cut in half"])
+async def test_refusals_cross_the_process_border(name: str) -> None:
+    data, code = pictures.hostile()[name]
+    async with running(renderer=render) as pool:
+        with pytest.raises(ImageRejected) as refusal:
+            await pool.render(data)
+
+        assert refusal.value.code == code
+
+
+async def test_the_largest_allowed_picture_fits_the_default_limits() -> None:
+    """Turned, with a profile, and all of 50 million pixels."""
+    image = pictures.picture(816, 612).resize((8160, 6120))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = pictures.encode(image, ImageFormat.JPEG, exif=exif.tobytes(), icc_profile=pictures.srgb_profile())
+    async with running(renderer=render, limits=DecodeLimits(wall_s=120, cpu_s=60)) as pool:
+        rendered = await pool.render(data)
+
+    assert (rendered.width, rendered.height) == (6120, 8160)
+
+
+@pytest.mark.parametrize(
+    ("act", "code"),
+    [
+        (b"hog", "decode_out_of_memory"),
+        (b"loop", "decode_timeout"),
+        (b"sleep", "decode_timeout"),
+        (b"segfault", "decode_crashed"),
+        (b"exit", "decode_crashed"),
+    ],
+)
+async def test_a_hostile_image_fails_alone_and_the_pool_recovers(act: bytes, code: str) -> None:
+    limits = DecodeLimits(memory_bytes=256 * 1024 * 1024, cpu_s=1, wall_s=3 if act == b"sleep" else 30)
+    async with running(size=2, limits=limits) as pool:
+        files = [pictures.jpeg(seed=seed) for seed in range(10)]
+        work = [pool.render(data) for data in (*files[:3], act, *files[3:6], act, *files[6:])]
+
+        results = await asyncio.gather(*work, return_exceptions=True)
+
+        refusals = [result for result in results if isinstance(result, BaseException)]
+        assert [type(refusal) for refusal in refusals] == [ImageUnreadable] * 2
+        assert {refusal.code for refusal in refusals if isinstance(refusal, ImageUnreadable)} == {code}
+        pictures_made = [result for result in results if isinstance(result, Rendered)]
+        assert all(same(r, render(data, PREPROCESS, POLICY)) for r, data in zip(pictures_made, files, strict=True))
+        assert (await pool.render(files[0])).width == 96
+
+
+async def test_a_process_spoiled_by_one_image_is_not_blamed_on_the_next() -> None:
+    async with running() as pool:
+        await pool.render(b"spoil")
+
+        assert (await pool.render(pictures.jpeg())).width == 96
+
+
+async def test_a_child_killed_while_idle_is_not_blamed_on_the_next_image() -> None:
+    async with running() as pool:
+        for child in children():
+            child.kill()
+        await until(lambda: not children())
+
+        assert (await pool.render(pictures.jpeg())).width == 96
+
+
+async def test_an_answer_without_end_is_cut_short() -> None:
+    async with running(renderer=renderers.flood) as pool:
+        with pytest.raises(ImageUnreadable) as refusal:
+            await pool.render(b"")
+
+        assert refusal.value.code == "decode_crashed"
+
+
+async def test_what_an_image_forks_is_killed() -> None:
+    async with running() as pool:
+        grandchild = (await pool.render(b"fork")).width
+        assert is_running(grandchild)
+
+        await pool.close()
+
+        await until(lambda: not is_running(grandchild))
+
+
+async def test_children_are_replaced_after_some_images() -> None:
+    async with running(limits=DecodeLimits(images_per_child=2)) as pool:
+        pids = [(await pool.render(b"pid")).width for _ in range(6)]
+
+    assert pids[0::2] == pids[1::2]
+    assert len(set(pids)) == 3
+
+
+async def test_a_cancelled_image_frees_its_place() -> None:
+    async with running() as pool:
+        task = asyncio.create_task(pool.render(b"sleep"))
+        pid = children()[0].pid
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        assert (await pool.render(pictures.jpeg())).width == 96
+        await until(lambda: not is_running(pid))
+
+
+async def test_closing_gives_no_verdict_on_what_is_being_rendered_or_waits() -> None:
+    async with running() as pool:
+        tasks = [asyncio.create_task(pool.render(b"sleep")) for _ in range(3)]
+        await asyncio.sleep(0.1)
+
+        await pool.close()
+
+        assert not children()
+        errors = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(error) for error in errors] == [InfrastructureError] * 3
+        with pytest.raises(InfrastructureError):
+            await pool.render(b"pid")
+
+
+async def test_a_pool_that_cannot_start_says_so_and_leaves_nothing() -> None:
+    def out_of_reach(data: bytes, preprocess: Preprocess, policy: SizePolicy) -> Rendered:
+        raise NotImplementedError
+
+    pool = DecodePool(PREPROCESS, POLICY, size=2, renderer=out_of_reach)
+
+    with pytest.raises(InfrastructureError) as failure:
+        await pool.start()
+
+    assert failure.value.code == "decoder_unavailable"
+    assert not children()
+
+
+async def test_children_see_none_of_the_workers_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3__SECRET_KEY", "a-secret")
+    async with running(renderer=renderers.environment) as pool:
+        assert b"a-secret" not in (await pool.render(b"")).thumbnail
+
+
+PARENT = """
+import asyncio, psutil
+from common.imaging import Preprocess
+from common.settings import ImagePolicy
+from tests.fixtures import renderers
+from worker.decode_pool import DecodePool
+
+async def main():
+    pool = DecodePool(Preprocess(64), ImagePolicy(), size=3, renderer=renderers.misbehave)
+    await pool.start()
+    await pool.render(b"chatter")
+    busy = [asyncio.create_task(pool.render(act)) for act in (b"loop", b"sleep")]
+    await asyncio.sleep(0.2)
+    print(*(child.pid for child in psutil.Process().children()), flush=True)
+    try:
+        await asyncio.gather(*busy)
+    except asyncio.CancelledError:
+        await pool.close()
+
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    pass
+"""
+
+
+@pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGINT])
+async def test_children_die_with_the_worker_and_quietly(death: signal.Signals) -> None:
+    parent = subprocess.Popen(  # noqa: ASYNC220
+        [sys.executable, "-c", PARENT],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    assert parent.stdout is not None
+    pids = [int(pid) for pid in (await asyncio.to_thread(parent.stdout.readline)).split()]
+    assert len(pids) == 3
+    assert all(map(is_running, pids))
+
+    os.killpg(parent.pid, death)  # what Ctrl-C does
+    _, errors = await asyncio.to_thread(parent.communicate)
+
+    await until(lambda: not any(map(is_running, pids)))
+    assert errors == ""

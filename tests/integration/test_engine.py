@@ -1,0 +1,148 @@
+"""Transactions on a real PostgreSQL: what is committed, what is rolled back, and what counts as an outage."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
+
+from common.db.engine import Database
+from common.errors import DatabaseUnavailable, NotFound
+from common.settings import DatabaseSettings
+from deploy.local.stores import Stores
+from tests.fixtures.silence import silent_server
+
+FOLDER = (
+    "INSERT INTO folders (id, owner_id, name) VALUES (gen_random_uuid(), '00000000-0000-4000-8000-000000000001', 'new')"
+)
+COUNT_NEW = "SELECT count(*) FROM folders WHERE name = 'new'"
+
+
+@asynccontextmanager
+async def opened(url: str, **changes: float) -> AsyncIterator[Database]:
+    database = Database(DatabaseSettings.model_validate({"url": url, **changes}))
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+async def count_new(database: Database) -> int:
+    async with database.begin() as session:
+        return int(await session.scalar(text(COUNT_NEW)) or 0)
+
+
+async def insert_and_raise(database: Database, error: BaseException) -> None:
+    async with database.begin() as session:
+        await session.execute(text(FOLDER))
+        raise error
+
+
+async def test_leaving_commits(database: Database) -> None:
+    async with database.begin() as session:
+        await session.execute(text(FOLDER))
+        assert await count_new(database) == 0, "nobody sees it before"
+    assert await count_new(database) == 1
+
+
+@pytest.mark.parametrize("error", [KeyError("a bug"), NotFound("of ours"), asyncio.CancelledError()])
+async def test_an_exception_rolls_back_and_comes_out_as_it_is(database: Database, error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught:
+        await insert_and_raise(database, error)
+    assert caught.value is error
+    assert await count_new(database) == 0
+
+
+async def test_rows_are_read_after_the_transaction(database: Database) -> None:
+    async with database.begin() as session:
+        row = (await session.execute(text("SELECT 1 AS one"))).one()
+    assert row.one == 1
+
+
+async def test_a_violated_constraint_is_no_outage(database: Database) -> None:
+    with pytest.raises(IntegrityError):
+        async with database.begin() as session:
+            await session.execute(text(f"{FOLDER}, ({FOLDER.partition('VALUES (')[2]}"))
+    assert await count_new(database) == 0
+
+
+@pytest.mark.parametrize("statement", ["SELECT nonsense", "SELECT 1 / 0", "SELECT * FROM nowhere"])
+async def test_a_wrong_statement_is_no_outage(database: Database, statement: str) -> None:
+    with pytest.raises((DBAPIError, ProgrammingError)):
+        async with database.begin() as session:
+            await session.execute(text(statement))
+
+
+async def test_an_exhausted_pool_is_an_outage_and_recovers(database_url: str) -> None:
+    async with opened(database_url, pool_size=1, connect_timeout_s=0.1) as database:
+        async with database.begin() as session:
+            await session.execute(text("SELECT 1"))
+            with pytest.raises(DatabaseUnavailable):
+                await database.ping()
+        await database.ping()
+
+
+async def test_a_statement_that_takes_too_long_is_an_outage_and_the_next_one_works(database_url: str) -> None:
+    async with opened(database_url, pool_size=1, command_timeout_s=0.1) as database:
+        with pytest.raises(DatabaseUnavailable):
+            async with database.begin() as session:
+                await session.execute(text("SELECT pg_sleep(60)"))
+        await database.ping()
+
+
+@pytest.mark.parametrize("sqlstate", ["53100", "53300", "57014", "57P01", "57P03", "08006"])
+async def test_a_server_in_trouble_is_an_outage(database: Database, sqlstate: str) -> None:
+    """Disk full, too many connections, statement cancelled, shutting down, starting up, connection failure."""
+    statement = f"DO $$ BEGIN RAISE EXCEPTION 'trouble' USING ERRCODE = '{sqlstate}'; END $$"
+    with pytest.raises(DatabaseUnavailable):
+        async with database.begin() as session:
+            await session.execute(text(statement))
+    await database.ping()
+
+
+@pytest.mark.parametrize("sqlstate", ["40P01", "40001"])
+async def test_a_deadlock_is_worth_another_try(database: Database, sqlstate: str) -> None:
+    """The server chose this transaction to give way: nothing is wrong with what it wanted."""
+    statement = f"DO $$ BEGIN RAISE EXCEPTION 'give way' USING ERRCODE = '{sqlstate}'; END $$"
+    with pytest.raises(DatabaseUnavailable):
+        async with database.begin() as session:
+            await session.execute(text(statement))
+
+
+@pytest.mark.parametrize(
+    "change", [{"database": "no_such_database"}, {"password": "wrong"}, {"host": "no-such-host.invalid"}]
+)
+async def test_a_server_that_refuses_us_is_an_outage(stores: Stores, change: dict[str, str]) -> None:
+    """A database that is being restored, a password that was just changed, a name that is not known yet."""
+    url = make_url(stores.database_url).set(**change)  # type: ignore[arg-type] # a change is one of the texts
+    async with opened(url.render_as_string(hide_password=False), connect_timeout_s=2) as database:
+        with pytest.raises(DatabaseUnavailable):
+            await database.ping()
+
+
+async def test_a_server_that_never_answers_is_an_outage() -> None:
+    with silent_server() as port:
+        async with opened(
+            f"postgresql+asyncpg://likeness@127.0.0.1:{port}/likeness", connect_timeout_s=0.1
+        ) as database:
+            with pytest.raises(DatabaseUnavailable):
+                await database.ping()
+
+
+async def test_after_all_connections_were_killed_the_next_transaction_works(stores: Stores, database_url: str) -> None:
+    async with opened(database_url, pool_size=3) as database, opened(stores.database_url) as admin:
+        await asyncio.gather(*(database.ping() for _ in range(3)))
+        async with admin.begin() as session:
+            name = database_url.rsplit("/", 1)[1]
+            await session.execute(
+                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"), {"name": name}
+            )
+        await asyncio.gather(*(database.ping() for _ in range(3)))
+
+
+def test_the_password_is_not_shown() -> None:
+    database = Database(DatabaseSettings(url=SecretStr("postgresql+asyncpg://likeness:hunter2@127.0.0.1:1/likeness")))
+    assert "hunter2" not in repr(database._engine)

@@ -1,0 +1,103 @@
+"""Cursors: what was issued comes back, everything else is refused as what it is, a cursor of another kind included."""
+
+import base64
+import json
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from api.cursors import MAX_SEARCH_DEPTH, decode_offset, decode_position, encode_offset, encode_position
+from common.errors import InvalidCursor
+
+# PostgreSQL's timestamps are in microseconds, like Python's.
+TIMES = st.datetimes(timezones=st.just(UTC))
+ID = "00000000-0000-4000-8000-000000000001"
+
+
+def cursor_of(value: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
+@settings(derandomize=True)
+@given(at=TIMES, id_=st.uuids())
+def test_a_position_comes_back(at: datetime, id_: UUID) -> None:
+    cursor = encode_position((at, id_))
+    assert decode_position(cursor) == (at, id_)
+    assert cursor.replace("-", "").replace("_", "").isalnum(), "it goes into a query string as it is"
+
+
+def test_a_position_in_another_zone_is_the_same_moment() -> None:
+    at = datetime(2026, 3, 1, 12, tzinfo=timezone(timedelta(hours=5, minutes=45)))
+    decoded = decode_position(encode_position((at, UUID(ID))))
+    assert decoded is not None
+    assert decoded[0] == at
+
+
+@pytest.mark.parametrize("offset", [1, 20, MAX_SEARCH_DEPTH - 1])
+def test_an_offset_comes_back(offset: int) -> None:
+    assert decode_offset(encode_offset(offset)) == offset
+
+
+def test_no_cursor_is_the_first_page() -> None:
+    assert decode_position(None) is None
+    assert decode_offset(None) == 0
+
+
+@pytest.mark.parametrize("offset", [0, -1, MAX_SEARCH_DEPTH, 10**30, 1.5, True, "1", None, [1], {"1": 1}])
+def test_an_offset_that_was_never_issued_is_refused(offset: Any) -> None:
+    with pytest.raises(InvalidCursor, match="search"):
+        decode_offset(cursor_of(offset))
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        1,
+        None,
+        "ab",
+        [],
+        ["2026-01-01T00:00:00+00:00"],
+        ["2026-01-01T00:00:00+00:00", ID, 1],
+        ["2026-01-01T00:00:00", ID],
+        ["yesterday", ID],
+        ["2026-01-01T00:00:00+00:00", "1"],
+        ["2026-01-01T00:00:00+00:00", 1],
+        [1, ID],
+        [[], ID],
+        {"a": 1, "b": 2},
+        # Moments that no clock in UTC shows: the database would choke on them.
+        ["9999-12-31T23:59:59-23:59", ID],
+        ["0001-01-01T00:00:00+23:59", ID],
+    ],
+)
+def test_a_position_that_was_never_issued_is_refused(position: Any) -> None:
+    with pytest.raises(InvalidCursor, match="listing"):
+        decode_position(cursor_of(position))
+
+
+def test_a_cursor_of_the_other_kind_is_refused() -> None:
+    with pytest.raises(InvalidCursor):
+        decode_position(encode_offset(20))
+    with pytest.raises(InvalidCursor):
+        decode_offset(encode_position((datetime.now(UTC), uuid4())))
+
+
+@settings(derandomize=True, max_examples=300)
+@given(text=st.text() | st.binary().map(lambda data: base64.urlsafe_b64encode(data).decode()))
+@example(text="")
+@example(text="=")
+@example(text="AAA")
+@example(text="ä")
+@example(text=cursor_of([[]] * 3) + "!")
+@example(text=base64.urlsafe_b64encode(b"[" * 100_000).decode())
+@example(text=base64.urlsafe_b64encode(b"9" * 5_000).decode())
+@example(text=base64.urlsafe_b64encode(b"\xff").decode())
+def test_nonsense_is_an_invalid_cursor_and_nothing_worse(text: str) -> None:
+    for decode in (decode_position, decode_offset):
+        with suppress(InvalidCursor):  # any other error fails the test
+            decode(text)

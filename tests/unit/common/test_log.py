@@ -1,0 +1,128 @@
+"""Logs: our records and foreign ones in one format, with context, without secrets in tracebacks."""
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from common.log import configure_logging
+from common.settings import LogSettings
+
+QUIETENED = ("uvicorn", "uvicorn.error", "uvicorn.access", "arq", "httpx", "httpcore", "arq.worker", "PIL")
+JSON = LogSettings(format="json")
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> Iterator[None]:
+    """Put the process's logging back as it was."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    loggers = [logging.getLogger(name) for name in (*QUIETENED, "alembic.runtime.migration")]
+    before = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for logger, had, was, propagated in before:
+        logger.handlers[:] = had
+        logger.setLevel(was)
+        logger.propagate = propagated
+    structlog.reset_defaults()
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    out, err = capsys.readouterr()
+    assert out == ""
+    return [json.loads(line) for line in err.splitlines()]
+
+
+def test_our_records_are_events_with_fields_and_context(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(JSON)
+    with structlog.contextvars.bound_contextvars(request_id="r-1"):
+        structlog.get_logger("here").info("image_indexed", image_id="i-1")
+    (line,) = lines(capsys)
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "event": "image_indexed",
+        "level": "info",
+        "logger": "here",
+        "image_id": "i-1",
+        "request_id": "r-1",
+    }
+
+
+def test_foreign_records_look_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(JSON)
+    with structlog.contextvars.bound_contextvars(request_id="r-1"):
+        logging.getLogger("some.library").warning("gave up after %d tries", 3)
+    (line,) = lines(capsys)
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "event": "gave up after 3 tries",
+        "level": "warning",
+        "logger": "some.library",
+        "request_id": "r-1",
+    }
+
+
+def test_levels_hold_for_both_kinds(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogSettings(format="json", level="WARNING"))
+    for logger in (structlog.get_logger("ours"), logging.getLogger("theirs")):
+        logger.info("quiet")
+        logger.warning("loud")
+    assert [(line["logger"], line["event"]) for line in lines(capsys)] == [("ours", "loud"), ("theirs", "loud")]
+
+
+@pytest.mark.parametrize("foreign", [True, False])
+def test_tracebacks_are_structured_and_hide_local_variables(capsys: pytest.CaptureFixture[str], foreign: bool) -> None:
+    configure_logging(JSON)
+    password = "hunter2" + "!"
+    try:
+        raise ValueError(f"refused {len(password)} characters")
+    except ValueError:
+        logger = logging.getLogger("theirs") if foreign else structlog.get_logger("ours")
+        logger.exception("login_failed")
+    (line,) = lines(capsys)
+    (error,) = line["exception"]
+    assert (error["exc_type"], error["exc_value"]) == ("ValueError", "refused 8 characters")
+    assert error["frames"]
+    assert "hunter2!" not in json.dumps(line)
+
+
+@pytest.mark.parametrize("name", ["uvicorn.access", "httpx", "arq.worker", "PIL"])
+def test_chatty_libraries_speak_only_of_what_is_wrong(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    configure_logging(JSON)
+    logging.getLogger(name).info("GET /health 200")
+    logging.getLogger(name).error("can't")
+    assert [line["event"] for line in lines(capsys)] == ["can't"]
+
+
+def test_uvicorns_errors_are_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.getLogger("uvicorn.error").addHandler(logging.StreamHandler())
+    configure_logging(JSON)
+    logging.getLogger("uvicorn.error").error("it fell over")
+    assert [line["event"] for line in lines(capsys)] == ["it fell over"]
+
+
+def test_people_get_lines_they_can_read(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogSettings(format="console"))
+    structlog.get_logger("here").warning("hint_lost", images=3)
+    err = capsys.readouterr().err
+    assert "hint_lost" in err
+    with pytest.raises(ValueError, match=r"."):
+        json.loads(err)
+
+
+def test_what_is_no_terminal_gets_json(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogSettings(format="auto"))
+    structlog.get_logger("here").info("said")
+    assert lines(capsys)[0]["event"] == "said"
+
+
+def test_configuring_twice_says_everything_once(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(JSON)
+    configure_logging(JSON)
+    logging.getLogger("theirs").info("once")
+    assert len(lines(capsys)) == 1

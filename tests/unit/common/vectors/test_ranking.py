@@ -1,0 +1,59 @@
+"""Pages of a ranking with equal scores, over a search as careless with them as Qdrant's."""
+
+from uuid import UUID
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.vectors.base import MAX_WINDOW, Match
+from common.vectors.ranking import MAX_SEARCH, page
+
+
+class CarelessSearch:
+    """Returns the best matches, but any of those that are equal, in any order."""
+
+    def __init__(self, scores: list[float], seed: int = 0) -> None:
+        self.matches = [Match(UUID(int=number), score) for number, score in enumerate(scores)]
+        self.asked: list[int] = []
+        self._random = np.random.default_rng(seed)
+
+    async def __call__(self, size: int) -> list[Match]:
+        self.asked.append(size)
+        ranked = sorted(self.matches, key=lambda match: (-match.score, self._random.random()))
+        return ranked[:size]
+
+    @property
+    def ranking(self) -> list[Match]:
+        return sorted(self.matches, key=lambda match: (-match.score, match.id))
+
+
+@given(
+    scores=st.lists(st.sampled_from([0.1, 0.2, 0.3]) | st.floats(-1, 1), max_size=150),
+    limit=st.integers(1, 60),
+    seed=st.integers(0, 1000),
+)
+async def test_pages_are_the_ranking_cut_up(scores: list[float], limit: int, seed: int) -> None:
+    search = CarelessSearch(scores, seed)
+    found: list[Match] = []
+    for offset in range(0, len(scores) + 1, limit):
+        found += await page(search, limit=limit, offset=offset)
+    assert found == search.ranking
+
+
+async def test_scores_that_differ_take_one_search() -> None:
+    search = CarelessSearch([number / 500 for number in range(500)])
+    assert await page(search, limit=20, offset=40) == search.ranking[40:60]
+    assert len(search.asked) == 1
+
+
+async def test_a_crowd_of_equals_is_searched_to_its_end() -> None:
+    search = CarelessSearch([0.5] * (MAX_SEARCH - 1))
+    assert await page(search, limit=10, offset=MAX_WINDOW - 10) == search.ranking[MAX_WINDOW - 10 : MAX_WINDOW]
+    assert max(search.asked) <= MAX_SEARCH
+
+
+async def test_more_equals_than_can_be_searched_still_fill_the_page() -> None:
+    search = CarelessSearch([0.5] * (2 * MAX_SEARCH))
+    assert len(await page(search, limit=10, offset=0)) == 10
+    assert search.asked[-1] == MAX_SEARCH

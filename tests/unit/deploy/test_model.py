@@ -1,0 +1,71 @@
+import pytest
+
+from common.db.models import EmbeddingModel
+from deploy.local.errors import WrongModel
+from deploy.local.model import choose_model
+from embedder.settings import EmbedderSettings
+
+
+def indexed(name: str, pretrained: str) -> EmbeddingModel:
+    return EmbeddingModel(name=name, pretrained=pretrained)
+
+
+DEMO = indexed("likeness-demo", "likeness-demo@0123456789ab")
+TAGGED = indexed("ViT-B-32", "openai")
+CHECKPOINT = indexed("ViT-B-32", "mine@0123456789ab")
+HUB = indexed("hf-hub:some/model", "0123456789ab")
+
+
+def chosen(model: EmbeddingModel, /, **settings: str) -> tuple[str, str]:
+    choice = choose_model(EmbedderSettings.model_validate(settings), model)
+    assert choice["EMBEDDER__FALLBACK"] == "none"
+    return choice["EMBEDDER__MODEL"], choice["EMBEDDER__PRETRAINED"]
+
+
+def test_on_a_new_database_only_those_who_named_no_model_may_get_the_demo_model() -> None:
+    assert choose_model(EmbedderSettings(), None) == {"EMBEDDER__FALLBACK": "demo"}
+    assert choose_model(EmbedderSettings(model="ViT-L-14"), None) == {}
+    assert choose_model(EmbedderSettings(pretrained="openai"), None) == {}
+    assert choose_model(EmbedderSettings(fallback="none"), None) == {}
+
+
+@pytest.mark.parametrize("model", [DEMO, TAGGED, HUB])
+def test_the_indexed_model_rules_without_any_setting(model: EmbeddingModel) -> None:
+    assert chosen(model) == (model.name, model.pretrained)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        (DEMO, {"model": "demo"}),
+        (DEMO, {"model": "likeness-demo", "pretrained": "anything"}),
+        (TAGGED, {"model": "ViT-B/32"}),
+        (TAGGED, {"pretrained": "openai"}),
+        (HUB, {"model": "hf-hub:some/model", "pretrained": "anything"}),
+    ],
+)
+def test_the_same_model_by_another_word_is_no_other_model(model: EmbeddingModel, settings: dict[str, str]) -> None:
+    assert chosen(model, **settings) == (model.name, model.pretrained)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        (DEMO, {"model": "ViT-B-32"}),
+        (DEMO, {"model": "demo", "pretrained": "random"}),
+        (TAGGED, {"model": "demo"}),
+        (TAGGED, {"pretrained": "laion2b_s34b_b79k"}),
+        (TAGGED, {"pretrained": "/models/mine.pt"}),
+        (HUB, {"model": "hf-hub:another/model"}),
+        (CHECKPOINT, {"pretrained": "/models/another.pt"}),
+    ],
+)
+def test_another_model_is_refused_with_advice(model: EmbeddingModel, settings: dict[str, str]) -> None:
+    with pytest.raises(WrongModel, match="likeness reembed"):
+        chosen(model, **settings)
+
+
+def test_a_checkpoint_is_taken_from_where_the_user_says() -> None:
+    assert chosen(CHECKPOINT, pretrained="/models/mine.pt") == ("ViT-B-32", "/models/mine.pt")
+    with pytest.raises(WrongModel, match=r"say where it is, e\.g\. EMBEDDER__PRETRAINED=/path/of/mine"):
+        chosen(CHECKPOINT)

@@ -1,0 +1,57 @@
+import asyncio
+import struct
+
+import numpy as np
+import pytest
+
+from common.errors import ImageRejected, ImageTooLarge, ImageUnreadable, UnsupportedMedia
+from common.imaging import Preprocess
+from worker.decode_wire import ChildConfig, GarbledAnswer, pack_picture, pack_refusal, read_answer
+from worker.render import Rendered
+
+
+def reader(data: bytes) -> asyncio.StreamReader:
+    stream = asyncio.StreamReader()
+    stream.feed_data(data)
+    stream.feed_eof()
+    return stream
+
+
+async def test_a_picture_arrives_as_it_was_sent() -> None:
+    pixels = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3)
+
+    received = await read_answer(reader(b"".join(pack_picture(Rendered(pixels, b"webp", 640, 480)))), 4)
+
+    assert (received.pixels == pixels).all()
+    assert (received.thumbnail, received.width, received.height) == (b"webp", 640, 480)
+
+
+@pytest.mark.parametrize("type_", [ImageUnreadable, ImageTooLarge, UnsupportedMedia])
+async def test_a_refusal_keeps_its_type_code_and_words(type_: type[ImageRejected]) -> None:
+    sent = type_("größer als erlaubt", code="some_code")
+
+    with pytest.raises(type_, match="größer als erlaubt") as refusal:
+        await read_answer(reader(b"".join(pack_refusal(sent))), 4)
+
+    assert refusal.value.code == "some_code"
+
+
+@pytest.mark.parametrize(
+    "data", [struct.pack(">BIII", 9, 0, 0, 0), struct.pack(">BIII", 0, 1, 1, 2**32 - 1) + bytes(48)]
+)
+async def test_a_nonsensical_answer_is_noticed(data: bytes) -> None:
+    with pytest.raises(GarbledAnswer):
+        await read_answer(reader(data), 4)
+
+
+async def test_half_an_answer_is_noticed() -> None:
+    whole = b"".join(pack_picture(Rendered(np.zeros((4, 4, 3), np.uint8), b"webp", 4, 4)))
+
+    with pytest.raises(asyncio.IncompleteReadError):
+        await read_answer(reader(whole[:-1]), 4)
+
+
+def test_a_childs_configuration_survives_the_trip() -> None:
+    config = ChildConfig(Preprocess(224, "longest", "bilinear", 7), 1000, 100, 2**30, 1.5, "worker.render:render", 1)
+
+    assert ChildConfig.from_json(config.to_json()) == config

@@ -1,0 +1,194 @@
+"""The built-in stages, each on its own: what it takes from the work, what it leaves there, and what it refuses."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from typing import cast
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from common.embedder_client import EmbedderClient
+from common.errors import EmbedderUnavailable, ImageUnreadable, ObjectCorrupt, ObjectNotFound, VectorIndexUnavailable
+from common.payloads import payload_of
+from common.storage import thumbnail_key
+from common.vectors.base import Collection, Point, VectorIndex
+from tests.fakes.moves import FakeMoves, create_claim
+from tests.fakes.object_store import MemoryObjectStore
+from worker.decode_pool import DecodePool
+from worker.render import Rendered
+from worker.stages.decode import Decode
+from worker.stages.embed import Embed
+from worker.stages.fetch import Fetch
+from worker.stages.index import Index
+from worker.stages.thumbnail import Thumbnail
+from worker.work import Work
+
+BYTES = b"!"
+PIXELS = np.zeros((2, 2, 3), dtype=np.uint8)
+VECTOR = np.array([1, 0], dtype=np.float32)
+COLLECTION = Collection("tests", 2)
+
+
+class Renderer:
+    """A decode pool that knows one good image."""
+
+    async def render(self, data: bytes) -> Rendered:
+        if data != BYTES:
+            raise ImageUnreadable("it is no image", code="image_truncated")
+        return Rendered(PIXELS, b"small", 2, 2)
+
+
+class Embedder:
+    """Embeds an image as its first pixel says; remembers how many came at once."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.error: Exception | None = None
+
+    async def encode_pixels(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        self.sizes.append(len(images))
+        if self.error is not None:
+            raise self.error
+        return [np.array([float(image[0, 0, 0]), 0], dtype=np.float32) for image in images]
+
+
+class Points:
+    """A vector index that remembers each upsert."""
+
+    def __init__(self) -> None:
+        self.upserts: list[list[Point]] = []
+        self.error: Exception | None = None
+
+    async def upsert(self, collection: Collection, points: Sequence[Point]) -> None:
+        assert collection == COLLECTION
+        if self.error is not None:
+            raise self.error
+        self.upserts.append(list(points))
+
+
+def new_work(image_id: UUID | None = None) -> Work:
+    return Work(create_claim(image_id or uuid4()))
+
+
+def stored(storage: MemoryObjectStore, data: bytes) -> Work:
+    """Store bytes; return the work on the image whose row says that it has `BYTES`."""
+    work = new_work()
+    object.__setattr__(work.claim, "sha256", hashlib.sha256(BYTES).hexdigest())
+    storage.objects[work.claim.object_key] = data
+    return work
+
+
+async def test_fetch_brings_the_bytes_that_were_uploaded() -> None:
+    storage = MemoryObjectStore()
+    work = stored(storage, BYTES)
+    await Fetch(storage).run(work)
+    assert work.data == BYTES
+
+
+async def test_fetch_refuses_other_bytes() -> None:
+    storage = MemoryObjectStore()
+    work = stored(storage, b"?")
+    with pytest.raises(ObjectCorrupt, match=str(work.claim.id)):
+        await Fetch(storage).run(work)
+    assert work.data is None
+
+
+async def test_fetch_of_what_is_lost_says_so() -> None:
+    with pytest.raises(ObjectNotFound):
+        await Fetch(MemoryObjectStore()).run(new_work())
+
+
+async def test_what_was_embedded_before_is_neither_fetched_nor_decoded_nor_embedded_again() -> None:
+    storage, embedder = MemoryObjectStore(), Embedder()
+    storage.down = True
+    work = new_work()
+    moves = FakeMoves([work.claim.id])
+    work = await moves.claim(work.claim.id) or work
+    work.vector = VECTOR
+    await Fetch(storage).run(work)
+    await Decode(cast(DecodePool, Renderer())).run(work)
+    await Thumbnail(storage).run(work)
+    await Embed(cast(EmbedderClient, embedder), moves, 8).run(work)
+    assert embedder.sizes == []
+    assert moves.status[work.claim.id] == "indexing"
+    assert moves.vectors[work.claim.id] is VECTOR
+
+
+async def test_decode_leaves_pixels_and_thumbnail_and_lets_the_bytes_go() -> None:
+    work = new_work()
+    work.data = BYTES
+    await Decode(cast(DecodePool, Renderer())).run(work)
+    assert Work(work.claim, pixels=PIXELS, thumbnail=b"small") == work
+
+
+async def test_decode_refuses_what_is_no_image() -> None:
+    work = new_work()
+    work.data = b"no image"
+    with pytest.raises(ImageUnreadable):
+        await Decode(cast(DecodePool, Renderer())).run(work)
+
+
+async def test_a_thumbnail_is_stored_beside_the_original_and_let_go() -> None:
+    storage, work = MemoryObjectStore(), new_work()
+    work.thumbnail = b"small"
+    for _ in range(2):
+        await Thumbnail(storage).run(work)
+    assert storage.objects == {thumbnail_key(work.claim.sha256): b"small"}
+    assert work.thumbnail is None
+
+
+async def test_images_that_come_together_are_embedded_together_and_each_gets_its_own_vector() -> None:
+    embedder, ids = Embedder(), [uuid4() for _ in range(8)]
+    moves = FakeMoves(ids)
+    works = [work for work in await asyncio.gather(*map(moves.claim, ids)) if work is not None]
+    for number, work in enumerate(works):
+        work.pixels = np.full((2, 2, 3), number, dtype=np.uint8)
+    stage = Embed(cast(EmbedderClient, embedder), moves, 4)
+    await asyncio.gather(*map(stage.run, works))
+    assert embedder.sizes == [4, 4]
+    assert [float(moves.vectors[id_][0]) for id_ in ids] == list(range(8))
+    assert all(work.pixels is None for work in works)
+
+
+async def test_an_embedder_that_is_down_fails_its_images_and_saves_nothing() -> None:
+    embedder, ids = Embedder(), [uuid4(), uuid4()]
+    embedder.error = EmbedderUnavailable("away")
+    moves = FakeMoves(ids)
+    works = [work for work in await asyncio.gather(*map(moves.claim, ids)) if work is not None]
+    for work in works:
+        work.pixels = PIXELS
+    stage = Embed(cast(EmbedderClient, embedder), moves, 2)
+    outcomes = await asyncio.gather(*map(stage.run, works), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [EmbedderUnavailable] * 2
+    assert moves.vectors == {}
+
+
+async def test_stages_out_of_order_are_a_defect() -> None:
+    with pytest.raises(RuntimeError, match="decode"):
+        await Embed(cast(EmbedderClient, Embedder()), FakeMoves(), 1).run(new_work())
+    with pytest.raises(RuntimeError, match="embed"):
+        await Index(cast(VectorIndex, Points()), COLLECTION).run(new_work())
+
+
+async def test_points_that_come_together_are_written_together_under_the_images_ids() -> None:
+    points, works = Points(), [new_work() for _ in range(3)]
+    for work in works:
+        work.vector = VECTOR
+    stage = Index(cast(VectorIndex, points), COLLECTION)
+    await asyncio.gather(*map(stage.run, works))
+    (written,) = points.upserts
+    assert [(point.id, point.payload) for point in written] == [
+        (work.claim.id, payload_of(work.claim)) for work in works
+    ]
+    assert all(point.vector is VECTOR for point in written)
+
+
+async def test_an_index_that_is_down_fails_its_images() -> None:
+    points, work = Points(), new_work()
+    points.error = VectorIndexUnavailable("away")
+    work.vector = VECTOR
+    with pytest.raises(VectorIndexUnavailable):
+        await Index(cast(VectorIndex, points), COLLECTION).run(work)
