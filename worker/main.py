@@ -2,9 +2,9 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from arq.worker import Worker, func
@@ -52,7 +52,7 @@ async def run_worker(context: WorkerContext, settings: WorkerSettings, stop: asy
         raise
 
 
-async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
+async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel tasks and wait for their end; libraries can swallow a cancellation, so it is repeated."""
     pending = set(tasks)
     while pending:
@@ -72,10 +72,41 @@ async def _take_hints(context: WorkerContext, redis: RedisSettings) -> None:
             await asyncio.sleep(_REDIS_PAUSE_S)
 
 
+class _HintWorker(Worker):
+    """Arq's worker. When a job is cancelled in its last words to Redis, Arq leaves them running and forgets them."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._last_words: set[asyncio.Task[Any]] = set()
+
+    async def finish_job(self, *args: Any, **options: Any) -> None:
+        """Say the last words on a job; Arq runs this in a task of its own."""
+        await self._remember(super().finish_job(*args, **options))
+
+    async def finish_failed_job(self, *args: Any, **options: Any) -> None:
+        """Say the last words on a job that failed before it began; as `finish_job`."""
+        await self._remember(super().finish_failed_job(*args, **options))
+
+    async def _remember(self, last_words: Awaitable[None]) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - code that awaits is run by a task
+        self._last_words.add(task)
+        try:
+            await last_words
+        finally:
+            self._last_words.discard(task)
+
+    async def end(self) -> None:
+        """Cancel the jobs and wait until nothing uses the connections any more."""
+        await _end(self.tasks.values())
+        if self._last_words:
+            await asyncio.wait(self._last_words)
+
+
 @asynccontextmanager
 async def _arq_worker(context: WorkerContext, redis: RedisSettings) -> AsyncIterator[Worker]:
     pool = jobs.create_redis(redis, socket_timeout_s=5, retries=10)
-    worker = Worker(
+    worker = _HintWorker(
         functions=[func(process_images, name=jobs.PROCESS_IMAGES)],  # type: ignore[arg-type] # typed narrower than Arq's
         redis_pool=pool,
         queue_name=jobs.QUEUE,
@@ -94,14 +125,8 @@ async def _arq_worker(context: WorkerContext, redis: RedisSettings) -> AsyncIter
     try:
         yield worker
     finally:
-        closing = asyncio.ensure_future(worker.close())
-        # Waiting raises nothing of what happens inside: Arq hands on the cancellation of the first of the jobs it
-        # cancels, and leaves the others at their last words to Redis.
-        await asyncio.wait([closing, *worker.tasks.values()])
+        await worker.end()
         await pool.aclose()
-        error = None if closing.cancelled() else closing.exception()
-        if error is not None and not isinstance(error, RedisError | OSError):  # a Redis that is away gets no good-bye
-            raise error
 
 
 async def _main(settings: WorkerSettings) -> None:

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
 import structlog
 from arq.connections import ArqRedis
+from arq.worker import Worker
 from pydantic import SecretStr
 
 from common import jobs
@@ -128,6 +129,30 @@ async def test_hints_go_on_after_all_connections_were_cut(redis: ArqRedis, pipel
     await redis.client_kill_filter(_type="normal", skipme=True)
     await jobs.hint(redis, [second])
     assert await next_id(pipeline) == second
+
+
+async def test_a_stop_waits_for_the_last_words_on_a_job(
+    redis: ArqRedis, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording, stop, said, may_end = RecordingPipeline(), asyncio.Event(), asyncio.Event(), asyncio.Event()
+    finish = Worker.finish_job
+
+    async def finish_late(*args: Any) -> None:
+        said.set()
+        await may_end.wait()
+        await finish(*args)
+
+    monkeypatch.setattr(Worker, "finish_job", finish_late)
+    running = asyncio.create_task(run_worker(recording.context, settings_for(stores.redis_url), stop))
+    await jobs.hint(redis, [uuid4()])
+    async with asyncio.timeout(30):
+        await said.wait()
+    stop.set()
+    ended, _ = await asyncio.wait([running], timeout=0.5)
+    assert not ended
+    may_end.set()
+    await running
+    assert await redis.zcard(jobs.QUEUE) == 0
 
 
 async def test_without_redis_a_worker_works_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
