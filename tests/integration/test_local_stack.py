@@ -65,11 +65,9 @@ class Stack:
 
     def find(self, name: str) -> psutil.Process:
         """Return the process whose parent guards it and whose program is `name`."""
-        (found,) = [each for each in self.processes() if each.name() == name and each.ppid() in self.guards()]
+        services = [service for guard in self.process.children() for service in guard.children()]
+        (found,) = [service for service in services if service.name() == name]
         return found
-
-    def guards(self) -> set[int]:
-        return {guard.pid for guard in self.process.children()}
 
     def settings(self) -> dict[str, str]:
         """Return the environment of the app."""
