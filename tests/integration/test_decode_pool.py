@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -39,11 +39,12 @@ async def running(
 
 def children() -> list[psutil.Process]:
     """Decode processes of ours and what they forked; the tests' stores and services are children of ours too."""
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if is_running(child.pid) and any("decode_child" in argument for argument in child.cmdline())
-    ]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it ended while we looked
+            if is_running(child.pid) and any("decode_child" in argument for argument in child.cmdline()):
+                found.append(child)
+    return found
 
 
 def is_running(pid: int) -> bool:

@@ -23,6 +23,7 @@ from minio import Minio
 from common.connection_file import FILE_NAME
 from deploy.local.ports import LOOPBACK, choose_ports
 from tests.fixtures.fake_service import CRASHES_AT_START
+from tests.fixtures.stack import cut_power
 
 PROGRAM = "import sys; from deploy.local.__main__ import main; sys.exit(main('tests.fixtures.fake_service:assemble'))"
 DEADLINE_S = 120
@@ -205,13 +206,7 @@ def test_nothing_is_left_behind_and_no_data_is_lost(start: Callable[..., Stack])
     write(stack, 2)
 
     # Everything at once, guards first, as in a power cut.
-    everybody = sorted(stack.processes(), key=lambda process: process.pid not in stack.guards())
-    stack.process.kill()
-    for process in everybody:
-        if process.is_running():
-            process.kill()
-    stack.process.wait()
-    psutil.wait_procs(everybody, timeout=DEADLINE_S)
+    cut_power([stack.process, *stack.processes()])
     assert (stack.home / "postgresql" / "postmaster.pid").exists()
 
     stack = start().wait_ready()
