@@ -157,7 +157,7 @@ def assert_obeys_no_stranger(server: str) -> None:
 def test_a_running_stack(start: Callable[..., Stack]) -> None:
     stack = start().wait_ready()
     assert stack.url in stack.output
-    assert "DEMO MODEL" in stack.output
+    wait_until(lambda: "DEMO MODEL" in stack.output, "the demo model is announced")
 
     second = start()
     assert second.process.wait(DEADLINE_S) == 1
