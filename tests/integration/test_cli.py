@@ -77,9 +77,9 @@ def environment(stores: Stores, database_url: str, tmp_path: Path) -> dict[str, 
 def run(environment: dict[str, str], keep_logging: None) -> Run:
     """Run a command as a person would, in a thread: it has an event loop of its own."""
 
-    async def run_command(*arguments: object, answer: str | None = None, **more: str) -> Ran:
+    async def run_command(*arguments: object, **more: str) -> Ran:
         words = [str(argument) for argument in arguments]
-        result = await asyncio.to_thread(CliRunner().invoke, app, words, answer, {**environment, **more})
+        result = await asyncio.to_thread(CliRunner().invoke, app, words, env={**environment, **more})
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Ran(result.exit_code, result.stdout, result.stderr)
@@ -325,14 +325,15 @@ async def test_ids_that_cannot_be_requeued_are_named_and_1(run: Run, database: D
     assert (ran.data["requeued"], set(ran.data["not_in_error"])) == (1, {str(done[0]), str(unknown)})
 
 
-async def test_many_are_requeued_only_after_a_yes(run: Run, database: Database) -> None:
+async def test_many_are_requeued_only_with_yes(run: Run, database: Database) -> None:
     await add_images(database, 101)
-    asked = await run("requeue", "--status", "error", answer="n\n", REDIS__URL=NOWHERE)
-    assert (asked.status, "Requeue 101 images?" in asked.err) == (1, True)
-    unanswered = await run("requeue", "--status", "error", REDIS__URL=NOWHERE)
-    assert unanswered.status == 1
+    counted = await run("requeue", "--status", "error", REDIS__URL=NOWHERE)
+    assert (counted.status, counted.out) == (1, "101 images would be requeued.\n")
+    assert "--yes" in counted.err
+    asked_for = await run("requeue", "--status", "error", "--dry-run", "--json", REDIS__URL=NOWHERE)
+    assert (asked_for.status, asked_for.data["dry_run"], asked_for.data["requeued"]) == (0, True, 0)
     assert set((await statuses(database)).values()) == {"error"}
-    agreed = await run("requeue", "--status", "error", answer="y\n", REDIS__URL=NOWHERE)
+    agreed = await run("requeue", "--status", "error", "--yes", REDIS__URL=NOWHERE)
     assert agreed.out.endswith("Requeued 101 images.\n")
     assert set((await statuses(database)).values()) == {"pending"}
 

@@ -23,7 +23,7 @@ from worker.cli.options import Json, parse_span
 from worker.cli.settings import CliSettings, read_settings
 from worker.cli.stores import open_database, open_queue
 
-ASK_ABOVE = 100
+DRY_ABOVE = 100
 BATCH = 500
 _REQUEUED_BY = "cli"
 
@@ -35,6 +35,7 @@ class Outcome:
     selected: int
     requeued: int
     dry_run: bool
+    """Nothing was requeued, as asked for or because so many need `--yes`."""
     not_in_error: list[UUID]
     """Ids that were asked for, but are unknown, not in `error`, or left out by another condition."""
 
@@ -50,29 +51,32 @@ def requeue(
     since: Annotated[str | None, typer.Option(help="Only what failed within this time: 90s, 30m, 2h, 7d.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many, those that failed first.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help=f"Do not ask before more than {ASK_ABOVE}.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help=f"Requeue also more than {DRY_ABOVE}.")] = False,
     as_json: Json = False,
 ) -> None:
     """Put images in `error` back to `pending`, with all their tries.
 
-    Conditions add up. Works with Redis down too: the workers' sweep finds the images within seconds.
-    Exit status 1: some of the IDS could not be requeued.
+    Conditions add up. More than 100 are only counted, unless --yes is given.
+    Works with Redis down too: the workers' sweep finds the images within seconds.
+    Exit status 1: some of the IDS could not be requeued, or --yes is missing.
     """
     if not (ids or status or code or folder or since):
         raise typer.BadParameter("say which: IDS, --code, --folder, --since, or --status error for all")
     wanted = Selection(ids or None, code, folder, parse_span(since) if since else None, limit)
     settings = read_settings()
     found = asyncio.run(_find(settings, wanted))
-    # Not inside the event loop, which would keep Ctrl-C from ending the question.
-    if len(found) > ASK_ABOVE and not (dry_run or yes):
-        typer.confirm(f"Requeue {len(found):,} images?", abort=True, err=True)
-    requeued = 0 if dry_run or not found else asyncio.run(_requeue(settings, found))
+    unconfirmed = len(found) > DRY_ABOVE and not yes
+    dry = dry_run or unconfirmed
+    requeued = 0 if dry or not found else asyncio.run(_requeue(settings, found))
     left_out = [] if limit else sorted(set(ids or ()) - set(found))
-    outcome = Outcome(len(found), requeued, dry_run, left_out)
+    outcome = Outcome(len(found), requeued, dry, left_out)
     if as_json:
         print_json(asdict(outcome))
     else:
         _show(outcome)
+    if unconfirmed and not dry_run:
+        say(f"These are more than {DRY_ABOVE}: add --yes to requeue them, or --limit.")
+        raise typer.Exit(Exit.FOUND)
     if outcome.not_in_error:
         raise typer.Exit(Exit.FOUND)
 
