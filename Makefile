@@ -1,6 +1,6 @@
 # Everything runs from .venv, which the first target that needs it builds from the locked requirements.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench format lint types contracts lock clean
+.PHONY: help run demo test check bench soak format lint types contracts lock clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -41,6 +41,9 @@ contracts: $(VENV)/dev.stamp ## Check who may import whom
 
 bench: $(VENV)/dev.stamp ## Run the benchmarks; writes bench-results.json
 	$(BIN)/python -m tests.benchmarks
+
+soak: $(VENV)/dev.stamp ## Steady traffic for SOAK_MINUTES (20); draws the memory's curve, fails if it grows
+	$(BIN)/python -m tests.soak
 
 lock: $(UV) ## Lock the dependencies anew
 	$(BIN)/python requirements/lock.py
