@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from common.active_model import agree_on_model
 from common.db.engine import Database
@@ -78,9 +79,10 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
         stack.push_async_callback(decoder.close)
         await decoder.start()
 
-        moves = Moves(database, worker_name(), model.id)
+        lease = timedelta(seconds=settings.worker.lease_s)
+        moves = Moves(database, worker_name(), model.id, lease)
         stack.push_async_callback(moves.close)
-        leases = Leases(moves)
+        leases = Leases(moves, lease)
         stages = arrange(
             [
                 Fetch(storage),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import structlog
 
@@ -16,8 +17,9 @@ log = structlog.get_logger(__name__)
 class Leases:
     """Renews all held leases together, three times per lease period."""
 
-    def __init__(self, moves: Moves) -> None:
+    def __init__(self, moves: Moves, lease: timedelta = LEASE) -> None:
         self._moves = moves
+        self._interval_s = lease.total_seconds() / 3
         self._held: set[Fence] = set()
 
     @contextmanager
@@ -36,7 +38,7 @@ class Leases:
     async def run(self) -> None:
         """Renew until cancelled."""
         while True:
-            await asyncio.sleep(LEASE.total_seconds() / 3)
+            await asyncio.sleep(self._interval_s)
             held = list(self._held)
             if not held:
                 continue

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from common.batcher import Batcher
 from common.db import embeddings, lifecycle
 from common.db.engine import Database
-from common.db.lifecycle import Claim, Failure, Fence, Finish, Release
+from common.db.lifecycle import LEASE, Claim, Failure, Fence, Finish, Release
 from common.errors import OwnershipLost
 from worker.work import Work
 
@@ -36,17 +37,19 @@ class Moves:
     Every move but `claim` raises `OwnershipLost` when another attempt has taken the image over.
     """
 
-    def __init__(self, database: Database, worker: str, model_id: int) -> None:
+    def __init__(self, database: Database, worker: str, model_id: int, lease: timedelta = LEASE) -> None:
         """Create the moves of one worker.
 
         Args:
             database: where the images are.
             worker: this worker's name, in leases and events.
             model_id: the active model, whose vectors are kept.
+            lease: how long a claim holds without being renewed.
         """
         self._database = database
         self._worker = worker
         self._model_id = model_id
+        self._lease = lease
         self._claims: Batcher[UUID, Work | None] = Batcher(self._flush_claims, max_size=_BATCH, max_wait=_WAIT_S)
         self._embedded = self._fenced(self._save_and_advance, fence=lambda item: item.fence)
         self._finishes = self._fenced(lifecycle.finish, fence=lambda item: item.fence)
@@ -76,7 +79,7 @@ class Moves:
     async def renew(self, fences: Sequence[Fence]) -> set[UUID]:
         """Renew leases; return the images that are still owned."""
         async with self._database.begin() as session:
-            return await lifecycle.renew(session, fences)
+            return await lifecycle.renew(session, fences, self._lease)
 
     async def close(self) -> None:
         """Write what waits."""
@@ -85,7 +88,7 @@ class Moves:
 
     async def _flush_claims(self, ids: list[UUID]) -> list[Work | None]:
         async with self._database.begin() as session:
-            claims = await lifecycle.claim(session, list(set(ids)), self._worker)
+            claims = await lifecycle.claim(session, list(set(ids)), self._worker, self._lease)
             vectors = await embeddings.find(session, self._model_id, [claim.sha256 for claim in claims])
         claimed = {claim.id: Work(claim, vector=vectors.get(claim.sha256)) for claim in claims}
         # Of two submissions of one id, one gets the work.

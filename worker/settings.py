@@ -4,6 +4,7 @@ import os
 
 from pydantic import BaseModel, Field
 
+from common.db.lifecycle import LEASE
 from common.settings import (
     DatabaseSettings,
     EmbedderClientSettings,
@@ -26,6 +27,8 @@ class PipelineSettings(BaseModel):
     decode_timeout_s: float = Field(default=20, gt=0)
     stop_grace_s: float = Field(default=10, ge=0)
     """How long a stopping worker may finish what it has claimed; what is left is released."""
+    lease_s: float = Field(default=LEASE.total_seconds(), ge=1, le=LEASE.total_seconds())
+    """How long a claim holds without being renewed; never longer than what tombstones wait for."""
     sweep_interval_s: float = Field(default=15, gt=0)
     health_host: str = "127.0.0.1"
     health_port: int = Field(default=8200, ge=1, le=65_535)

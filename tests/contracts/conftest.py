@@ -1,4 +1,4 @@
-"""The vector indexes under contract: both adapters, and a real server where `QDRANT_URL` names one."""
+"""The vector indexes under contract: both adapters, the small fake server, and a real one where `QDRANT_URL` says."""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 from qdrant_client import AsyncQdrantClient
 
@@ -13,10 +14,11 @@ from common.settings import QdrantSettings
 from common.vectors.base import Collection, VectorIndex
 from common.vectors.factory import create_vector_index
 from common.vectors.qdrant import QdrantIndex
+from tests.fakes.qdrant_server import QdrantServer
 
 DIM = 16
 SERVER_URL = os.environ.get("QDRANT_URL")
-KINDS = ["edge", "memory", *(["server"] if SERVER_URL else [])]
+KINDS = ["edge", "memory", "fake", *(["server"] if SERVER_URL else [])]
 
 
 @asynccontextmanager
@@ -26,6 +28,10 @@ async def open_index(kind: str, path: Path) -> AsyncIterator[VectorIndex]:
             index = create_vector_index(QdrantSettings(path=path, timeout_s=60))
         case "memory":
             index = QdrantIndex(AsyncQdrantClient(":memory:"), timeout_s=60)
+        case "fake":
+            app = httpx.ASGITransport(QdrantServer().app())
+            client = AsyncQdrantClient(url="http://qdrant.test", check_compatibility=False, transport=app)
+            index = QdrantIndex(client, timeout_s=60)
         case _:
             index = create_vector_index(QdrantSettings(url=SERVER_URL, timeout_s=60))
     yield index

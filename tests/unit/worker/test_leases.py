@@ -12,19 +12,17 @@ import structlog
 from common.db.lifecycle import Fence
 from common.errors import DatabaseUnavailable
 from tests.fakes.moves import FakeMoves
-from worker import leases as leases_module
 from worker.leases import Leases
 
 
 @pytest.fixture
-def moves(monkeypatch: pytest.MonkeyPatch) -> FakeMoves:
-    monkeypatch.setattr(leases_module, "LEASE", timedelta(milliseconds=3))
+def moves() -> FakeMoves:
     return FakeMoves()
 
 
 @pytest.fixture
 async def leases(moves: FakeMoves) -> AsyncIterator[Leases]:
-    running = Leases(moves)
+    running = Leases(moves, timedelta(milliseconds=3))
     task = asyncio.create_task(running.run())
     yield running
     task.cancel()

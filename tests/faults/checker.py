@@ -1,0 +1,204 @@
+"""The judge of every fault test: nothing accepted is lost, nothing is there twice, and every history is legal.
+
+It asks the stores themselves, past the lines that tests break.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import httpx
+import numpy as np
+from pydantic import SecretStr
+
+from common.db.models import TRIES
+from common.settings import S3Settings
+from common.status import SETTLED, ImageStatus
+from common.storage import S3ObjectStore, object_key, thumbnail_key
+from tests.faults.history import Event, read
+from tests.faults.system import System
+
+_LOOK_S = 0.1
+_PAGE = 1000
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the images of one fault."""
+
+    images: int
+    healed_s: float
+    lost: list[str] = field(default_factory=list)
+    """Accepted, and now without row, bytes, thumbnail or point, or in a state they should not be in."""
+    doubled: list[str] = field(default_factory=list)
+    """Rows of the same bytes, points without a `done` row, images finished twice."""
+    illegal: list[str] = field(default_factory=list)
+    """Histories and counts of tries that no sequence of legal moves explains."""
+    tries_spent: int = 0
+    """Tries that silent deaths cost, over all images."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether all is as it must be."""
+        return not (self.lost or self.doubled or self.illegal)
+
+
+@dataclass(slots=True)
+class _Stores:
+    """What the stores hold, read once."""
+
+    rows: dict[str, Any]
+    histories: dict[str, list[Event]]
+    embeddings: dict[str, bytes]
+    points: dict[str, list[float]]
+
+
+async def settle(system: System, ids: Sequence[str], within_s: float) -> None:
+    """Wait until the accepted images are `done` or in `error`; after the deadline the check tells which are not."""
+    connection = await _connect(system)
+    deadline = monotonic() + within_s
+    settled = [str(status) for status in SETTLED]
+    try:
+        while monotonic() < deadline:
+            unsettled = await connection.fetchval(
+                "SELECT count(*) FROM images WHERE id = ANY($1::uuid[]) AND status <> ALL($2::text[])", ids, settled
+            )
+            if not unsettled:
+                return
+            await asyncio.sleep(_LOOK_S)
+    finally:
+        await connection.close()
+
+
+async def check(
+    system: System,
+    ids: Sequence[str],
+    *,
+    healing_since: float,
+    errors: Mapping[str, str] | None = None,
+    deleted: Sequence[str] = (),
+    within_s: float = 60,
+) -> Outcome:
+    """Wait until all is settled, then hold the stores against the promises.
+
+    Args:
+        system: what was broken, and is whole again.
+        ids: every image that was accepted with 202.
+        healing_since: when (by `monotonic`) the fault was over.
+        errors: the images that must be in `error`, with their codes.
+        deleted: those of `ids` that were deleted since: nothing may be left of them.
+        within_s: how long healing may take.
+    """
+    kept = sorted(set(ids) - set(deleted))
+    await settle(system, kept, within_s)
+    outcome = Outcome(images=len(set(ids)), healed_s=monotonic() - healing_since)
+    stores = await _read(system)
+    for id_ in kept:
+        _check_image(stores, id_, (errors or {}).get(id_), outcome)
+    _check_points(stores, outcome)
+    outcome.lost += await _missing_objects(system, [stores.rows[id_] for id_ in kept if id_ in stores.rows])
+    outcome.doubled += [f"{id_}: deleted, and still there" for id_ in deleted if id_ in stores.rows]
+    return outcome
+
+
+def _check_image(stores: _Stores, id_: str, error: str | None, outcome: Outcome) -> None:
+    row = stores.rows.get(id_)
+    if row is None:
+        outcome.lost.append(f"{id_}: no row")
+        return
+    wanted = ("error", error) if error else ("done", None)
+    if (row["status"], row["error_code"]) != wanted:
+        outcome.lost.append(f"{id_}: {row['status']} {row['error_code'] or ''}, should be {wanted}")
+        return
+    walk = read(stores.histories[id_])
+    outcome.illegal += [f"{id_}: {problem}" for problem in walk.problems]
+    outcome.tries_spent += walk.reclaims
+    if row["status"] == ImageStatus.DONE:
+        # The claim that led to `done` cost a try as well; a requeue gives all back.
+        spent = TRIES - 1 - row["tries_left"]
+        if not walk.requeues and spent != walk.reclaims:
+            outcome.illegal.append(f"{id_}: {spent} tries spent by {walk.reclaims} silent deaths")
+        finished = sum(event.after is ImageStatus.DONE for event in stores.histories[id_])
+        if finished != 1:
+            outcome.doubled.append(f"{id_}: finished {finished} times")
+
+
+def _check_points(stores: _Stores, outcome: Outcome) -> None:
+    """Every `done` image of the whole database has its point and no other one is there."""
+    done = {id_: row for id_, row in stores.rows.items() if row["status"] == ImageStatus.DONE}
+    outcome.lost += [f"{id_}: no point" for id_ in done.keys() - stores.points.keys()]
+    outcome.doubled += [f"{id_}: a point without a `done` row" for id_ in stores.points.keys() - done.keys()]
+    for id_ in done.keys() & stores.points.keys():
+        vector = np.frombuffer(stores.embeddings.get(done[id_]["sha256"], b""), dtype="<f4")
+        if vector.shape != (len(stores.points[id_]),) or not np.allclose(vector, stores.points[id_], atol=1e-5):
+            outcome.lost.append(f"{id_}: its point is not its embedding")
+    contents = [(row["folder_id"], row["sha256"]) for row in stores.rows.values()]
+    if len(contents) != len(set(contents)):
+        outcome.doubled.append("two rows of one folder have the same bytes")
+
+
+async def _missing_objects(system: System, rows: Sequence[Any]) -> list[str]:
+    store = S3ObjectStore(
+        S3Settings(
+            endpoint=system.stores.s3_endpoint,
+            access_key=system.stores.s3_access_key,
+            secret_key=SecretStr(system.stores.s3_secret_key),
+            bucket=system.stores.bucket,
+        )
+    )
+    keys = [object_key(row["sha256"]) for row in rows]
+    keys += [thumbnail_key(row["sha256"]) for row in rows if row["status"] == ImageStatus.DONE]
+    try:
+        found = await asyncio.gather(*map(store.find, keys))
+    finally:
+        await store.close()
+    return [f"{key}: not in the object store" for key, object_ in zip(keys, found, strict=True) if object_ is None]
+
+
+async def _read(system: System) -> _Stores:
+    connection = await _connect(system)
+    try:
+        rows = await connection.fetch("SELECT * FROM images")
+        events = await connection.fetch(
+            "SELECT image_id, from_status, to_status, attempt FROM image_events ORDER BY id"
+        )
+        embeddings = await connection.fetch("SELECT sha256, vector FROM embeddings")
+        collections = await connection.fetch("SELECT collection FROM embedding_models")
+    finally:
+        await connection.close()
+    histories: dict[str, list[Event]] = {str(row["id"]): [] for row in rows}
+    for event in events:
+        before = ImageStatus(event["from_status"]) if event["from_status"] else None
+        histories[str(event["image_id"])].append(Event(before, ImageStatus(event["to_status"]), event["attempt"]))
+    points: dict[str, list[float]] = {}
+    for collection in collections:
+        points |= await _points(system, collection["collection"])
+    return _Stores(
+        rows={str(row["id"]): row for row in rows},
+        histories=histories,
+        embeddings={row["sha256"]: row["vector"] for row in embeddings},
+        points=points,
+    )
+
+
+async def _points(system: System, collection: str) -> dict[str, list[float]]:
+    points: dict[str, list[float]] = {}
+    offset: str | None = None
+    async with httpx.AsyncClient(base_url=system.vectors_url, trust_env=False) as client:
+        while True:
+            body = {"limit": _PAGE, "offset": offset, "with_payload": False, "with_vector": True}
+            response = await client.post(f"/collections/{collection}/points/scroll", json=body)
+            response.raise_for_status()
+            result = response.json()["result"]
+            points |= {str(UUID(record["id"])): record["vector"] for record in result["points"]}
+            offset = result["next_page_offset"]
+            if offset is None:
+                return points
+
+
+async def _connect(system: System) -> "asyncpg.Connection[asyncpg.Record]":
+    return await asyncpg.connect(system.stores.database_url.replace("+asyncpg", ""))

@@ -1,0 +1,54 @@
+"""Whether an image's events are a legal walk through the states of `common/status.py`; pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from common.status import LEASED, ImageStatus, can_claim, can_move
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One row of `image_events`."""
+
+    before: ImageStatus | None
+    after: ImageStatus
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What a history tells: what is illegal in it, and how often its image was claimed from a lease that ran out."""
+
+    problems: list[str]
+    reclaims: int
+    requeues: int
+
+
+def read(events: Sequence[Event]) -> Walk:
+    """Follow the events of one image, oldest first."""
+    problems = []
+    reclaims = requeues = 0
+    status: ImageStatus | None = None
+    attempt = 0
+    for event in events:
+        if event.before is not status:
+            problems.append(f"{event.before} → {event.after} while it was {status}")
+        elif problem := _problem(event, attempt):
+            problems.append(problem)
+        reclaims += event.before in LEASED and event.after is ImageStatus.EMBEDDING
+        requeues += event.before is ImageStatus.ERROR
+        status, attempt = event.after, event.attempt
+    return Walk(problems, reclaims, requeues)
+
+
+def _problem(event: Event, attempt: int) -> str | None:
+    before, after = event.before, event.after
+    if before is None:
+        legal, expected = after is ImageStatus.CREATED, 0
+    elif after is ImageStatus.EMBEDDING:
+        legal, expected = can_claim(before), attempt + 1
+    else:
+        legal, expected = can_move(before, after), attempt
+    if not legal:
+        return f"{before} → {after} is no legal move"
+    return None if event.attempt == expected else f"{before} → {after} by attempt {event.attempt}, not {expected}"

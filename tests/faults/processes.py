@@ -1,0 +1,141 @@
+"""One guarded process that tests kill, pause, fill the disk of, and start again."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import httpx
+import psutil
+
+from deploy.local.launcher import GuardedProcess, Launcher
+from deploy.local.service import NotReady, Service
+from deploy.local.services import PythonService
+
+S = TypeVar("S", bound=Service)
+
+_PROBE_S = 0.05
+_START_S = 60.0
+
+
+class Process(Generic[S]):
+    """A service's process. A guard sees to it that it dies with the tests, whatever becomes of them."""
+
+    def __init__(self, service: S, launcher: Launcher) -> None:
+        self.service = service
+        self._launcher = launcher
+        self._guarded: GuardedProcess | None = None
+        self._ended: asyncio.Future[int] | None = None
+        self._limited = False
+
+    @property
+    def log(self) -> Path:
+        """Where its output goes, over all its lives."""
+        return self._launcher.log_file(self.service.name)
+
+    async def spawn(self) -> None:
+        """Start it; do not wait until it serves."""
+        await self.service.prepare(self._launcher)
+        self._guarded = await self._launcher.spawn(
+            self.service.name,
+            self.service.command(),
+            self.service.environment(),
+            stop_signal=self.service.stop_signal,
+            grace_s=self.service.grace_s,
+            leftovers=self.service.leftovers(),
+        )
+        self._ended = asyncio.ensure_future(self._guarded.wait())
+
+    async def start(self) -> None:
+        """Start it, and wait until it serves."""
+        await self.spawn()
+        await self.ready()
+
+    async def ready(self) -> None:
+        """Wait until it serves."""
+        try:
+            async with asyncio.timeout(_START_S):
+                while True:
+                    assert self.alive, f"{self.service.name} died:\n{self._launcher.tail(self.service.name)}"
+                    try:
+                        await self.service.probe()
+                    except NotReady:
+                        await asyncio.sleep(_PROBE_S)
+                    else:
+                        return
+        except TimeoutError:
+            raise AssertionError(
+                f"{self.service.name} does not serve:\n{self._launcher.tail(self.service.name)}"
+            ) from None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has been started and not ended since."""
+        return self._ended is not None and not self._ended.done()
+
+    def process(self) -> psutil.Process:
+        """Return the process itself, which runs."""
+        assert self._guarded is not None
+        (process,) = psutil.Process(self._guarded.guard_pid).children()
+        return process
+
+    async def kill(self) -> None:
+        """End it with SIGKILL; what it forked goes too."""
+        self.process().kill()
+        await self.wait()
+
+    async def wait(self) -> None:
+        """Wait until it, and all it forked, are gone."""
+        if self._ended is not None:
+            await self._ended
+
+    async def stop(self) -> None:
+        """End it as an operator does."""
+        if self._guarded is not None:
+            if self.alive:
+                self.resume()
+            self._guarded.stop()
+            await self.wait()
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        self.process().send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT; harmless when it runs."""
+        self.process().send_signal(signal.SIGCONT)
+
+    def limit_files(self, size: int) -> None:
+        """Refuse it to write files larger than `size` bytes: what a full disk does, without being root."""
+        _, most = self.process().rlimit(psutil.RLIMIT_FSIZE)
+        self.process().rlimit(psutil.RLIMIT_FSIZE, (size, most))
+        self._limited = True
+
+    def lift_limit(self) -> None:
+        """Let it write again."""
+        if self._limited:
+            _, most = self.process().rlimit(psutil.RLIMIT_FSIZE)
+            self.process().rlimit(psutil.RLIMIT_FSIZE, (most, most))
+            self._limited = False
+
+
+class Module(PythonService):
+    """A Python module that serves HTTP; it counts as started when it is alive, whatever it depends on."""
+
+    def __init__(self, name: str, module: str, port: int, settings: dict[str, str], *arguments: str) -> None:
+        super().__init__(name, module, port, settings, grace_s=8)
+        self._arguments = arguments
+
+    def command(self) -> list[str]:
+        """Return the module's command line."""
+        return [*super().command(), *self._arguments]
+
+    async def probe(self) -> None:
+        """Return when `/health` answers 200."""
+        try:
+            async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
+                response = await client.get(f"{self.url}/health")
+        except httpx.TransportError:
+            raise NotReady from None
+        if not response.is_success:
+            raise NotReady(response.text)
