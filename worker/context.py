@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from common.active_model import agree_on_model
+from common.budget import Budget
 from common.db.engine import Database
 from common.db.migrate import check_revision
 from common.embedder_client import EmbedderClient
@@ -85,7 +86,7 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
         leases = Leases(moves, lease)
         stages = arrange(
             [
-                Fetch(storage),
+                Fetch(storage, Budget(settings.worker.bytes_in_flight)),
                 Decode(decoder),
                 Thumbnail(storage),
                 Embed(embedder, moves, settings.worker.embed_batch),

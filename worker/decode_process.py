@@ -14,6 +14,7 @@ from worker.render import Rendered
 
 _START_TIMEOUT_S = 60
 _READ_BUFFER_BYTES = 1024 * 1024
+_PIECE_BYTES = 256 * 1024
 
 
 class ChildFailed(Exception):
@@ -110,8 +111,10 @@ class DecodeProcess:
             )
 
     async def _exchange(self, data: bytes) -> Rendered:
-        self._requests.writelines((LENGTH.pack(len(data)), data))
-        await self._requests.drain()
+        self._requests.write(LENGTH.pack(len(data)))
+        for start in range(0, len(data), _PIECE_BYTES):  # the pipe's buffer would hold a copy of all of it
+            self._requests.write(data[start : start + _PIECE_BYTES])
+            await self._requests.drain()
         return await read_answer(self._answers, self._config.preprocess.size)
 
     def _kill_group(self) -> None:

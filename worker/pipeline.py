@@ -3,17 +3,19 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Iterable, Sequence
+from contextlib import AbstractContextManager, closing
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
 
+from common.budget import Budget
 from common.db.lifecycle import Failure, Release
 from common.errors import InfrastructureError, LikenessError, OwnershipLost
 from worker.leases import Leases
 from worker.metrics import IN_FLIGHT, OUTCOMES, STAGE_SECONDS
 from worker.moves import Moves
-from worker.retry import GiveUp, decide_retry
+from worker.retry import GiveUp, decide_retry, must_run_alone
 from worker.work import Stage, Work
 
 log = structlog.get_logger(__name__)
@@ -22,13 +24,17 @@ _AT_ONCE = timedelta(0)
 
 
 class Pipeline:
-    """Processes images, a bounded number at once; each is on its own, whatever becomes of its neighbours."""
+    """Processes images, a bounded number at once; each is on its own, whatever becomes of its neighbours.
+
+    An image whose workers keep dying runs with no neighbours at all: it takes every slot, in its turn. While it waits
+    for them it is not claimed, so the death of another image's worker never counts against it.
+    """
 
     def __init__(self, stages: Sequence[Stage], moves: Moves, leases: Leases, *, images_in_flight: int) -> None:
         self._stages = stages
         self._moves = moves
         self._leases = leases
-        self._slots = asyncio.Semaphore(images_in_flight)
+        self._slots = Budget(images_in_flight)
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._stopping = False
 
@@ -58,24 +64,42 @@ class Pipeline:
         return task
 
     async def _process(self, image_id: UUID) -> None:
-        async with self._slots:
-            if self._stopping:
-                return
-            try:
-                work = await self._claim(image_id)
-            except InfrastructureError as error:  # the row is as it was: the sweep brings it again
-                log.warning("claim_failed", image_id=str(image_id), error=str(error))
-                return
+        with await self._slots.take(1):
+            work = await self._claim(image_id)
             if work is None:
                 return
-            with (
-                structlog.contextvars.bound_contextvars(image_id=str(image_id), attempt=work.claim.attempt),
-                IN_FLIGHT.track_inprogress(),
-                self._leases.hold(work.claim.fence),
-            ):
-                await self._attempt(work)
+            if not must_run_alone(work.claim.tries_left):
+                await self._own(work)
+                return
+            with _named(work):
+                log.warning("image_must_run_alone", tries_left=work.claim.tries_left)
+                await asyncio.shield(self._give_back(work, _AT_ONCE, refund=True, code="must_run_alone"))
+        with await self._slots.take(self._slots.total):
+            work = await self._claim(image_id)
+            if work is not None:
+                await self._own(work)
+
+    async def _own(self, work: Work) -> None:
+        """Do one attempt, its lease renewed from here on."""
+        with (
+            _named(work),
+            IN_FLIGHT.track_inprogress(),
+            self._leases.hold(work.claim.fence),
+            closing(work),
+        ):
+            await self._attempt(work)
 
     async def _claim(self, image_id: UUID) -> Work | None:
+        """Claim an image; None if it is not due, or the worker is stopping, or the database is away."""
+        if self._stopping:
+            return None
+        try:
+            return await self._claim_or_give_back(image_id)
+        except InfrastructureError as error:  # the row is as it was: the sweep brings it again
+            log.warning("claim_failed", image_id=str(image_id), error=str(error))
+            return None
+
+    async def _claim_or_give_back(self, image_id: UUID) -> Work | None:
         """Claim; a claim that was under way when this was cancelled is given back, or nobody would have the image."""
         claiming = asyncio.ensure_future(self._moves.claim(image_id))
         try:
@@ -138,6 +162,11 @@ class Pipeline:
     def _end(self, outcome: str) -> None:
         OUTCOMES.labels(outcome).inc()
         log.info("attempt_ended", outcome=outcome)
+
+
+def _named(work: Work) -> AbstractContextManager[object]:
+    """Have all that is logged inside name the image and the attempt."""
+    return structlog.contextvars.bound_contextvars(image_id=str(work.claim.id), attempt=work.claim.attempt)
 
 
 def _if_defect(error: Exception, code: str) -> Exception | None:

@@ -21,6 +21,8 @@ class PipelineSettings(BaseModel):
     """How much one worker does at once, and how it keeps hostile images in their sandbox."""
 
     images_in_flight: int = Field(default=64, ge=1)
+    bytes_in_flight: int = Field(default=256_000_000, ge=1)
+    """Most bytes of uploaded files in memory, from their fetching until they are decoded; a larger one goes alone."""
     embed_batch: int = Field(default=16, ge=1, le=64)
     decode_processes: int = Field(default=max(1, (os.cpu_count() or 2) // 2), ge=1)
     decode_memory_bytes: int = Field(default=1 << 30, ge=1 << 27)

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from common.budget import Share
 from common.db.lifecycle import Claim
 
 
@@ -16,6 +17,8 @@ class Work:
     claim: Claim
     data: bytes | None = None
     """The image as it was uploaded; from `fetch` to `decode`."""
+    memory: Share | None = None
+    """What `data` takes of the bytes in flight; from `fetch` to `decode`."""
     pixels: NDArray[np.uint8] | None = None
     """The model's input, (S, S, 3); from `decode` to `embed`."""
     thumbnail: bytes | None = None
@@ -27,6 +30,16 @@ class Work:
     def embedded_before(self) -> bool:
         """Whether the vector came with the claim: nothing needs to be fetched or decoded."""
         return self.vector is not None and self.data is None
+
+    def let_data_go(self) -> None:
+        """Forget the uploaded bytes, and let others have their memory."""
+        self.data = None
+        if self.memory is not None:
+            self.memory.give_back()
+
+    def close(self) -> None:
+        """Let go of what a stage that failed still holds."""
+        self.let_data_go()
 
 
 class Stage(Protocol):

@@ -17,6 +17,6 @@ class Decode:
         if work.data is None:
             return
         rendered = await self._pool.render(work.data)
-        work.data = None
+        work.let_data_go()
         work.pixels = rendered.pixels
         work.thumbnail = rendered.thumbnail

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.db.models import TRIES
 from common.errors import (
     EmbedderUnavailable,
     ImageTooLarge,
@@ -18,9 +19,9 @@ from common.errors import (
     UnsupportedMedia,
     VectorIndexUnavailable,
 )
-from worker.retry import GiveUp, Retry, backoff, decide_retry
+from worker.retry import GiveUp, Retry, backoff, decide_retry, must_run_alone
 
-OUTAGES = [InfrastructureError, EmbedderUnavailable, VectorIndexUnavailable, ObjectNotFound, ObjectCorrupt, Overloaded]
+OUTAGES = [InfrastructureError, EmbedderUnavailable, VectorIndexUnavailable, ObjectNotFound, ObjectCorrupt]
 
 
 @pytest.mark.parametrize("tries_left", [0, 1, 4])
@@ -52,6 +53,24 @@ def test_a_defect_on_the_last_try_is_an_error_that_gives_nothing_away() -> None:
     assert decide_retry(InvalidInput("bug", code="odd"), attempt=5, tries_left=0, jitter=0) == GiveUp(
         "odd", "InvalidInput on every try; the log has the details."
     )
+
+
+@pytest.mark.parametrize(
+    ("attempt", "retry_after", "jitter", "seconds"),
+    [(1, 7, 0, 7), (1, 7, 0.5, 8.75), (1, 0, 0.5, 0.75), (20, 7, 0.5, 45)],
+    ids=["the hint", "the hint, spread", "no hint", "longer than the hint"],
+)
+def test_an_overloaded_service_is_left_alone_for_as_long_as_it_asks(
+    attempt: int, retry_after: float, jitter: float, seconds: float
+) -> None:
+    error = Overloaded("full", retry_after=retry_after)
+    verdict = decide_retry(error, attempt=attempt, tries_left=0, jitter=jitter)
+    assert verdict == Retry(timedelta(seconds=seconds), refund=True)
+
+
+def test_two_spent_tries_are_too_many_for_company() -> None:
+    alone = [must_run_alone(tries_left) for tries_left in reversed(range(TRIES))]
+    assert alone == [False, False, True, True, True]
 
 
 JITTERS = st.floats(0, 1, exclude_max=True)

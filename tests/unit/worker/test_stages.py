@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from common.budget import Budget
 from common.embedder_client import EmbedderClient
 from common.errors import EmbedderUnavailable, ImageUnreadable, ObjectCorrupt, ObjectNotFound, VectorIndexUnavailable
 from common.payloads import payload_of
@@ -17,6 +18,7 @@ from common.storage import thumbnail_key
 from common.vectors.base import Collection, Point, VectorIndex
 from tests.fakes.moves import FakeMoves, create_claim
 from tests.fakes.object_store import MemoryObjectStore
+from tests.fakes.pipelines import Harness, StepStage
 from worker.decode_pool import DecodePool
 from worker.render import Rendered
 from worker.stages.decode import Decode
@@ -84,7 +86,7 @@ def stored(storage: MemoryObjectStore, data: bytes) -> Work:
 async def test_fetch_brings_the_bytes_that_were_uploaded() -> None:
     storage = MemoryObjectStore()
     work = stored(storage, BYTES)
-    await Fetch(storage).run(work)
+    await Fetch(storage, Budget(100)).run(work)
     assert work.data == BYTES
 
 
@@ -92,13 +94,43 @@ async def test_fetch_refuses_other_bytes() -> None:
     storage = MemoryObjectStore()
     work = stored(storage, b"?")
     with pytest.raises(ObjectCorrupt, match=str(work.claim.id)):
-        await Fetch(storage).run(work)
+        await Fetch(storage, Budget(100)).run(work)
     assert work.data is None
 
 
 async def test_fetch_of_what_is_lost_says_so() -> None:
     with pytest.raises(ObjectNotFound):
-        await Fetch(MemoryObjectStore()).run(new_work())
+        await Fetch(MemoryObjectStore(), Budget(100)).run(new_work())
+
+
+async def test_fetch_waits_until_there_is_memory_for_the_bytes_and_decode_gives_it_back() -> None:
+    storage, memory = MemoryObjectStore(), Budget(2)
+    works = [stored(storage, BYTES) for _ in range(3)]
+    fetch, decode = Fetch(storage, memory), Decode(cast(DecodePool, Renderer()))
+    await asyncio.gather(*map(fetch.run, works[:2]))
+    third = asyncio.create_task(fetch.run(works[2]))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert (third.done(), memory.used, works[2].data) == (False, 2, None)
+    await decode.run(works[0])
+    await third
+    assert (memory.used, works[2].data) == (2, BYTES)
+
+
+async def test_an_attempt_that_fails_before_decoding_gives_its_memory_back() -> None:
+    memory = Budget(10)
+
+    async def fail(work: Work) -> None:
+        work.data = BYTES
+        work.memory = await memory.take(1)
+        raise ImageUnreadable("of no use")
+
+    lost = Harness(Fetch(MemoryObjectStore(), memory), images=3)
+    bad = Harness(StepStage("fetch", fail), images=3)
+    await asyncio.gather(*(harness.pipeline.process_all(harness.ids) for harness in (lost, bad)))
+    assert lost.states == ["pending"] * 3
+    assert bad.states == ["error"] * 3
+    assert memory.used == 0
 
 
 async def test_what_was_embedded_before_is_neither_fetched_nor_decoded_nor_embedded_again() -> None:
@@ -108,7 +140,7 @@ async def test_what_was_embedded_before_is_neither_fetched_nor_decoded_nor_embed
     moves = FakeMoves([work.claim.id])
     work = await moves.claim(work.claim.id) or work
     work.vector = VECTOR
-    await Fetch(storage).run(work)
+    await Fetch(storage, Budget(100)).run(work)
     await Decode(cast(DecodePool, Renderer())).run(work)
     await Thumbnail(storage).run(work)
     await Embed(cast(EmbedderClient, embedder), moves, 8).run(work)
