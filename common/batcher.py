@@ -19,6 +19,9 @@ Result = TypeVar("Result")
 Flush = Callable[[list[Item]], Awaitable[Sequence[Result | Exception]]]
 """Takes items, returns one result or exception for each, in order. Raising fails every item of the batch."""
 
+_PATIENCE = 3
+"""After as many items that fail alone, and none that does not, the items are hardly what is wrong."""
+
 
 @dataclass(slots=True)
 class _Waiter(Generic[Item, Result]):
@@ -165,3 +168,34 @@ class Batcher(Generic[Item, Result]):
                 waiter.future.set_exception(result)
             else:
                 waiter.future.set_result(result)
+
+
+def blaming_one(flush: Flush[Item, Result], suspicious: type[Exception]) -> Flush[Item, Result]:
+    """Make a flush in which one bad item fails alone.
+
+    A batch that fails with a `suspicious` error is flushed again, item by item. Any other error says that the other
+    side is gone, and fails all that is left at once: no item waits for a deadline that another has waited for already.
+    The same goes for a `suspicious` one that every item meets.
+    """
+
+    async def flush_apart(items: list[Item]) -> Sequence[Result | Exception]:
+        try:
+            return await flush(items)
+        except suspicious:
+            if len(items) == 1:
+                raise
+        results: list[Result | Exception] = []
+        while len(results) < len(items) and not _is_hopeless(results, suspicious):
+            try:
+                results.extend(await flush([items[len(results)]]))
+            except Exception as error:  # noqa: BLE001 - it is this item's result
+                results.append(error)
+        return results + results[-1:] * (len(items) - len(results))
+
+    return flush_apart
+
+
+def _is_hopeless(results: Sequence[object], suspicious: type[Exception]) -> bool:
+    if results and isinstance(results[-1], Exception) and not isinstance(results[-1], suspicious):
+        return True
+    return len(results) >= _PATIENCE and all(isinstance(result, Exception) for result in results)

@@ -29,6 +29,7 @@ from common.embedding import (
 )
 from common.errors import (
     EmbedderUnavailable,
+    EmbeddingInvalid,
     ImageRejected,
     ImageTooLarge,
     ImageUnreadable,
@@ -56,6 +57,7 @@ class EmbedderClient:
 
     Raises, from every call but `ready()`:
         EmbedderUnavailable: no answer in time, not ready, or an answer that can't be right.
+        EmbeddingInvalid: the same, where one of several inputs may be the cause.
         Overloaded: its queue is full.
     """
 
@@ -155,10 +157,13 @@ class EmbedderClient:
         }
         body = b"".join(image.tobytes() for image in images)
         response = await self._request("POST", "/encode/pixels", content=body, headers=headers)
-        if response.headers.get(COUNT_HEADER) != str(len(images)) or response.headers.get(DIM_HEADER) != str(model.dim):
-            raise EmbedderUnavailable("the embedder answered another number or length of vectors than was asked for")
-        if len(response.content) != len(images) * model.dim * 4:
-            raise EmbedderUnavailable("the embedder's answer has the wrong length")
+        if response.headers.get(DIM_HEADER) != str(model.dim):
+            raise EmbedderUnavailable(f"the embedder answered other vectors than of {model.dim} numbers")
+        if (
+            response.headers.get(COUNT_HEADER) != str(len(images))
+            or len(response.content) != len(images) * model.dim * 4
+        ):
+            raise EmbeddingInvalid(f"the embedder answered another number of vectors than {len(images)}")
         values = np.frombuffer(response.content, dtype=VECTOR_DTYPE).reshape(len(images), model.dim)
         return _vectors(values, model, len(images), response.headers.get(MODEL_HEADER, ""))
 
@@ -228,11 +233,11 @@ def _vectors(
     if label != model.label:
         raise EmbedderUnavailable(f"expected vectors of {model.label}, the embedder answered with {label or 'no name'}")
     if len(values) != count or any(len(row) != model.dim for row in values):
-        raise EmbedderUnavailable(f"expected {count} vectors of {model.dim} numbers")
+        raise EmbeddingInvalid(f"expected {count} vectors of {model.dim} numbers")
     vectors = np.asarray(values, dtype=np.float32)
     norms = np.linalg.norm(vectors, axis=1)
     if not np.all(np.abs(norms - 1) <= _NORM_TOLERANCE):  # false for nan too
-        raise EmbedderUnavailable("the embedder answered with vectors that are not normalised")
+        raise EmbeddingInvalid("the embedder answered with vectors that are not normalised")
     return list(vectors)
 
 

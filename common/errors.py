@@ -19,7 +19,9 @@ LikenessError                      .code: stable, machine-readable; str(error): 
     ├── ObjectNotFound             (the store answered: no such object)
     ├── ObjectCorrupt              (the stored bytes do not have the recorded hash)
     ├── VectorIndexUnavailable
+    │   └── VectorIndexRefused     (it answered: not this request)
     └── EmbedderUnavailable
+        └── EmbeddingInvalid       (it answered, but vectors that can't be right)
 """
 
 from typing import ClassVar
@@ -147,7 +149,19 @@ class VectorIndexUnavailable(InfrastructureError):
     default_code = "vector_index_unavailable"
 
 
+class VectorIndexRefused(VectorIndexUnavailable):
+    """The vector index is there and took no offence at who asked, but at what: one point may be all that is wrong."""
+
+    default_code = "vector_index_refused"
+
+
 class EmbedderUnavailable(InfrastructureError):
     """The embedder can't be reached, is not ready, or answered nonsense."""
 
     default_code = "embedder_unavailable"
+
+
+class EmbeddingInvalid(EmbedderUnavailable):
+    """The embedder answered with too few or too many vectors, or some that are not finite and normalised."""
+
+    default_code = "embedding_invalid"

@@ -6,6 +6,7 @@ lengths and bytes: a child that a hostile image took over can send nothing that 
 """
 
 import json
+import re
 import struct
 from dataclasses import asdict, dataclass
 from typing import Protocol
@@ -24,6 +25,8 @@ _HEAD = struct.Struct(">BIII")  # kind; a picture's width, height, thumbnail len
 _PICTURE = 0
 _REFUSALS: dict[int, type[ImageRejected]] = {1: ImageUnreadable, 2: ImageTooLarge, 3: UnsupportedMedia}
 _MAX_PART = 4 * 1024 * 1024
+_MAX_MESSAGE = 500
+_CODE = re.compile(r"[a-z][a-z_]{0,63}")
 
 
 class Reader(Protocol):
@@ -101,7 +104,10 @@ async def read_answer(reader: Reader, size: int) -> Rendered:
     if refusal is None:
         raise GarbledAnswer(f"an answer of unknown kind {kind}")
     code = (await _read_part(reader, first)).decode(errors="replace")
-    raise refusal((await _read_part(reader, second)).decode(errors="replace"), code=code)
+    message = (await _read_part(reader, second)).decode(errors="replace")
+    if not _CODE.fullmatch(code):
+        raise GarbledAnswer("a refusal without a proper code")
+    raise refusal(message[:_MAX_MESSAGE], code=code)
 
 
 async def _read_part(reader: Reader, length: int) -> bytes:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
@@ -69,8 +69,10 @@ class Moves:
         await self._finishes.submit(Finish(claim.fence, claim.payload_version))
 
     async def fail(self, failure: Failure) -> None:
-        """→ `error`."""
-        await self._failures.submit(failure)
+        """→ `error`. PostgreSQL keeps no NUL in a text, and would refuse those that fail at the same time as well."""
+        await self._failures.submit(
+            replace(failure, message=failure.message.replace("\0", "\N{REPLACEMENT CHARACTER}"))
+        )
 
     async def release(self, release: Release) -> None:
         """→ `pending`, to run later."""

@@ -100,6 +100,7 @@ class VectorIndex(Protocol):
 
         Raises:
             ValueError: a vector has the wrong shape, is not finite or not normalised; nothing was written.
+            VectorIndexRefused: the index does not take these points; one of them may be all that is wrong.
         """
 
     async def set_payload(self, collection: Collection, id: UUID, payload: Payload) -> None:  # noqa: A002

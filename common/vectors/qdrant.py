@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import TypeVar
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
-from common.errors import ConfigurationError, VectorIndexUnavailable
+from common.errors import ConfigurationError, VectorIndexRefused, VectorIndexUnavailable
 from common.vectors.base import Collection, Filter, Match, Payload, Point, validate_points, validate_query
 from common.vectors.ranking import MAX_SEARCH, page
 from common.vectors.schema import FIELDS, Kind, to_equalities, to_fields
@@ -34,6 +35,9 @@ _STRICT = models.StrictModeConfig(
     upsert_max_batchsize=_BATCH,
 )
 """What the server refuses, so that a mistake of ours shows at once instead of as a slow server."""
+
+_REFUSALS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY})
+"""Answers about the request itself; the other 4xx are about the key, the collection or the pace."""
 
 _INDEXES: dict[Kind, models.PayloadSchemaType | models.UuidIndexParams] = {
     "tenant": models.UuidIndexParams(type=models.UuidIndexType.UUID, is_tenant=True),
@@ -178,7 +182,7 @@ class QdrantIndex:
         except (ApiException, QdrantException, ValueError) as error:  # ValueError: the answer is no JSON
             if collection is not None and isinstance(error, UnexpectedResponse) and error.status_code == 404:
                 self._ensured.discard(collection)  # the server has lost it: look again next time
-            raise VectorIndexUnavailable(f"Qdrant failed: {_reason(error)}") from error
+            raise _translate(error) from error
 
 
 def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
@@ -214,6 +218,11 @@ def _check_vectors(collection: Collection, params: object) -> None:
         f"collection {collection.name!r} has {found}, not {collection.dim} compared by Cosine: "
         "it belongs to another model or another application; give this one a Qdrant of its own"
     )
+
+
+def _translate(error: Exception) -> VectorIndexUnavailable:
+    refused = isinstance(error, UnexpectedResponse) and error.status_code in _REFUSALS
+    return (VectorIndexRefused if refused else VectorIndexUnavailable)(f"Qdrant failed: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:

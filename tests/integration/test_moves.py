@@ -125,9 +125,9 @@ async def test_concurrent_moves_are_one_statement(
     sizes: list[int] = []
     claim_rows = lifecycle.claim
 
-    async def counted(session: AsyncSession, ids: list[UUID], worker: str) -> list[Claim]:
+    async def counted(session: AsyncSession, ids: list[UUID], worker: str, lease: timedelta) -> list[Claim]:
         sizes.append(len(ids))
-        return await claim_rows(session, ids, worker)
+        return await claim_rows(session, ids, worker, lease)
 
     monkeypatch.setattr(lifecycle, "claim", counted)
     await claim(moves, *rows)
@@ -146,6 +146,17 @@ async def test_failures_and_releases_say_why(database: Database, moves: Moves) -
     row = await load(database, released.id)
     assert (row.status, row.tries_left) == ("pending", TRIES)
     assert await moves.claim(released.id) is None, "not due for an hour"
+
+
+async def test_a_failure_in_a_hostile_images_words_harms_no_other(database: Database, moves: Moves) -> None:
+    rows = await pending(database, 2)
+    hostile, other = await claim(moves, *rows)
+    await asyncio.gather(
+        moves.fail(Failure(hostile.fence, "image_corrupt", "a chunk named \0\x1b[31m")),
+        moves.fail(Failure(other.fence, "image_truncated", "half of it is missing")),
+    )
+    assert await statuses(database, *rows) == ["error"] * 2
+    assert (await load(database, rows[0].id)).error_message == "a chunk named \N{REPLACEMENT CHARACTER}\x1b[31m"
 
 
 @pytest.mark.parametrize("move", ["keep_vector", "finish", "fail", "release"])
@@ -226,10 +237,10 @@ async def test_a_claim_that_is_being_written_when_the_worker_stops_is_given_back
     entered, go_on = asyncio.Event(), asyncio.Event()
     claim_rows = lifecycle.claim
 
-    async def slow(session: AsyncSession, ids: list[UUID], worker: str) -> list[Claim]:
+    async def slow(session: AsyncSession, ids: list[UUID], worker: str, lease: timedelta) -> list[Claim]:
         entered.set()
         await go_on.wait()
-        return await claim_rows(session, ids, worker)
+        return await claim_rows(session, ids, worker, lease)
 
     monkeypatch.setattr(lifecycle, "claim", slow)
     pipeline = Pipeline([], moves, Leases(moves), images_in_flight=1)

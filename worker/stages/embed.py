@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from common.batcher import Batcher
+from common.batcher import Batcher, blaming_one
 from common.embedder_client import EmbedderClient
+from common.errors import EmbeddingInvalid
 from worker.moves import Moves
 from worker.work import Work
 
@@ -14,14 +15,17 @@ _CONCURRENCY = 2
 
 
 class Embed:
-    """Sends the pixels of concurrent images as one request."""
+    """Sends the pixels of concurrent images as one request; a picture the model makes no vector of fails alone."""
 
     name = "embed"
 
     def __init__(self, embedder: EmbedderClient, moves: Moves, batch_size: int) -> None:
         self._moves = moves
         self._vectors: Batcher[NDArray[np.uint8], NDArray[np.float32]] = Batcher(
-            embedder.encode_pixels, max_size=batch_size, max_wait=_WAIT_S, concurrency=_CONCURRENCY
+            blaming_one(embedder.encode_pixels, EmbeddingInvalid),
+            max_size=batch_size,
+            max_wait=_WAIT_S,
+            concurrency=_CONCURRENCY,
         )
 
     async def run(self, work: Work) -> None:

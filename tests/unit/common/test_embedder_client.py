@@ -12,6 +12,7 @@ from common.embedder_client import EmbedderClient
 from common.embedding import COUNT_HEADER, DIM_HEADER, MAX_IMAGES, MAX_TEXTS, MODEL_HEADER, SIZE_HEADER
 from common.errors import (
     EmbedderUnavailable,
+    EmbeddingInvalid,
     ImageRejected,
     ImageTooLarge,
     ImageUnreadable,
@@ -119,6 +120,28 @@ async def test_an_answer_to_pixels_that_cant_be_right_is_refused(answer: httpx.R
     async with create_client(lambda _request: answer) as client:
         with pytest.raises(EmbedderUnavailable):
             await client.encode_pixels([IMAGE])
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (vectors_answer([UNIT, [float("nan"), 1.0]]), EmbeddingInvalid),
+        (vectors_answer([UNIT, [3.0, 4.0]]), EmbeddingInvalid),
+        (vectors_answer([UNIT]), EmbeddingInvalid),
+        (vectors_answer([UNIT, UNIT], **{DIM_HEADER: "3"}), EmbedderUnavailable),
+        (vectors_answer([UNIT, UNIT], **{MODEL_HEADER: "m/another"}), EmbedderUnavailable),
+        (problem(503, "model_failed"), EmbedderUnavailable),
+    ],
+    ids=["nan", "not normalised", "too few", "dim", "model", "failed"],
+)
+async def test_an_answer_that_one_image_may_have_spoilt_is_told_from_others(
+    answer: httpx.Response, kind: type[EmbedderUnavailable]
+) -> None:
+    async with create_client(lambda _request: answer) as client:
+        with pytest.raises(EmbedderUnavailable) as caught:
+            await client.encode_pixels([IMAGE, IMAGE])
+
+    assert type(caught.value) is kind
 
 
 @pytest.mark.parametrize(

@@ -37,11 +37,25 @@ async def test_a_refusal_keeps_its_type_code_and_words(type_: type[ImageRejected
 
 
 @pytest.mark.parametrize(
-    "data", [struct.pack(">BIII", 9, 0, 0, 0), struct.pack(">BIII", 0, 1, 1, 2**32 - 1) + bytes(48)]
+    "data",
+    [
+        struct.pack(">BIII", 9, 0, 0, 0),
+        struct.pack(">BIII", 0, 1, 1, 2**32 - 1) + bytes(48),
+        b"".join(pack_refusal(ImageUnreadable("no", code="Robert'); DROP TABLE"))),
+        b"".join(pack_refusal(ImageUnreadable("no", code="x" * 65))),
+    ],
+    ids=["unknown kind", "endless", "odd code", "long code"],
 )
 async def test_a_nonsensical_answer_is_noticed(data: bytes) -> None:
     with pytest.raises(GarbledAnswer):
         await read_answer(reader(data), 4)
+
+
+async def test_the_words_of_a_refusal_are_few() -> None:
+    with pytest.raises(ImageUnreadable) as refusal:
+        await read_answer(reader(b"".join(pack_refusal(ImageUnreadable("x" * 100_000)))), 4)
+
+    assert str(refusal.value) == "x" * 500
 
 
 async def test_half_an_answer_is_noticed() -> None:

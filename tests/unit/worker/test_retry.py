@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from common.db.models import TRIES
 from common.errors import (
     EmbedderUnavailable,
+    EmbeddingInvalid,
     ImageTooLarge,
     ImageUnreadable,
     InfrastructureError,
@@ -17,11 +18,20 @@ from common.errors import (
     ObjectNotFound,
     Overloaded,
     UnsupportedMedia,
+    VectorIndexRefused,
     VectorIndexUnavailable,
 )
 from worker.retry import GiveUp, Retry, backoff, decide_retry, must_run_alone
 
-OUTAGES = [InfrastructureError, EmbedderUnavailable, VectorIndexUnavailable, ObjectNotFound, ObjectCorrupt]
+OUTAGES = [
+    InfrastructureError,
+    EmbedderUnavailable,
+    EmbeddingInvalid,
+    VectorIndexUnavailable,
+    VectorIndexRefused,
+    ObjectNotFound,
+    ObjectCorrupt,
+]
 
 
 @pytest.mark.parametrize("tries_left", [0, 1, 4])

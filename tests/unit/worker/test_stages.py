@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from common.budget import Budget
 from common.embedder_client import EmbedderClient
-from common.errors import EmbedderUnavailable, ImageUnreadable, ObjectCorrupt, ObjectNotFound, VectorIndexUnavailable
+from common.errors import (
+    EmbedderUnavailable,
+    EmbeddingInvalid,
+    ImageUnreadable,
+    LikenessError,
+    ObjectCorrupt,
+    ObjectNotFound,
+    VectorIndexRefused,
+    VectorIndexUnavailable,
+)
 from common.payloads import payload_of
 from common.storage import thumbnail_key
 from common.vectors.base import Collection, Point, VectorIndex
@@ -49,11 +58,14 @@ class Embedder:
     def __init__(self) -> None:
         self.sizes: list[int] = []
         self.error: Exception | None = None
+        self.spoilt = 255
 
     async def encode_pixels(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         self.sizes.append(len(images))
         if self.error is not None:
             raise self.error
+        if any(image[0, 0, 0] == self.spoilt for image in images):
+            raise EmbeddingInvalid("not a number")
         return [np.array([float(image[0, 0, 0]), 0], dtype=np.float32) for image in images]
 
 
@@ -63,11 +75,14 @@ class Points:
     def __init__(self) -> None:
         self.upserts: list[list[Point]] = []
         self.error: Exception | None = None
+        self.refused: UUID | None = None
 
     async def upsert(self, collection: Collection, points: Sequence[Point]) -> None:
         assert collection == COLLECTION
         if self.error is not None:
             raise self.error
+        if any(point.id == self.refused for point in points):
+            raise VectorIndexRefused("not this one")
         self.upserts.append(list(points))
 
 
@@ -198,6 +213,20 @@ async def test_an_embedder_that_is_down_fails_its_images_and_saves_nothing() -> 
     assert moves.vectors == {}
 
 
+async def test_a_picture_without_a_vector_fails_alone() -> None:
+    embedder, ids = Embedder(), [uuid4() for _ in range(8)]
+    moves = FakeMoves(ids)
+    works = [work for work in await asyncio.gather(*map(moves.claim, ids)) if work is not None]
+    for number, work in enumerate(works):
+        work.pixels = np.full((2, 2, 3), number, dtype=np.uint8)
+    embedder.spoilt = 5
+    stage = Embed(cast(EmbedderClient, embedder), moves, 4)
+    outcomes = await asyncio.gather(*map(stage.run, works), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None)] * 5 + [EmbeddingInvalid] + [type(None)] * 2
+    assert [float(moves.vectors[id_][0]) for id_ in ids if id_ in moves.vectors] == [0, 1, 2, 3, 4, 6, 7]
+    assert embedder.sizes == [4, 4, 1, 1, 1, 1]
+
+
 async def test_stages_out_of_order_are_a_defect() -> None:
     with pytest.raises(RuntimeError, match="decode"):
         await Embed(cast(EmbedderClient, Embedder()), FakeMoves(), 1).run(new_work())
@@ -224,3 +253,27 @@ async def test_an_index_that_is_down_fails_its_images() -> None:
     work.vector = VECTOR
     with pytest.raises(VectorIndexUnavailable):
         await Index(cast(VectorIndex, points), COLLECTION).run(work)
+
+
+async def test_a_point_that_is_refused_fails_alone() -> None:
+    points, works = Points(), [new_work() for _ in range(4)]
+    for work in works:
+        work.vector = VECTOR
+    points.refused = works[2].claim.id
+    stage = Index(cast(VectorIndex, points), COLLECTION)
+    outcomes = await asyncio.gather(*map(stage.run, works), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None)] * 2 + [VectorIndexRefused, type(None)]
+    assert len(points.upserts) == 3
+
+
+@pytest.mark.parametrize("spoilt", [[np.nan, 1], [3, 4], [1, 0, 0]], ids=["nan", "norm", "dim"])
+async def test_a_kept_vector_that_is_spoilt_never_meets_the_others(spoilt: list[float]) -> None:
+    points, works = Points(), [new_work() for _ in range(3)]
+    for work in works:
+        work.vector = VECTOR
+    works[1].vector = np.array(spoilt, dtype=np.float32)
+    stage = Index(cast(VectorIndex, points), COLLECTION)
+    outcomes = await asyncio.gather(*map(stage.run, works), return_exceptions=True)
+    assert isinstance(outcomes[1], LikenessError)
+    assert outcomes[1].code == "vector_invalid"
+    assert [len(written) for written in points.upserts] == [2]

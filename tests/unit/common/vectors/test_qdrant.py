@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from qdrant_client import AsyncQdrantClient
 
-from common.errors import ConfigurationError, VectorIndexUnavailable
+from common.errors import ConfigurationError, VectorIndexRefused, VectorIndexUnavailable
 from common.vectors.base import Collection, Filter, Payload, Point
 from common.vectors.qdrant import QdrantIndex
 
@@ -271,6 +271,17 @@ async def test_whatever_fails_makes_it_unavailable(reply: Reply) -> None:
         for call in calls:
             with pytest.raises(VectorIndexUnavailable, match=r"Qdrant failed: \w+: "):
                 await call
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 413, 422, 429, 500, 503])
+async def test_a_refusal_of_what_was_asked_is_told_from_everything_else(status: int) -> None:
+    server = Server(size=8)
+    async with connected(server) as index:
+        await index.ensure(COLLECTION)
+        server.replies["/points"] = answering(httpx.Response(status, json={"status": {"error": "no"}}))
+        with pytest.raises(VectorIndexUnavailable) as caught:
+            await index.upsert(COLLECTION, points(2))
+    assert (type(caught.value) is VectorIndexRefused) == (status in (400, 413, 422))
 
 
 @pytest.mark.parametrize("status", ["wait_timeout", "acknowledged"])
