@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 
+from common.budget import Budget
 from common.embedding import MAX_IMAGES, MAX_TEXT_CHARS, MAX_TEXTS
 from embedder import probes, routes
 from embedder.errors import install_error_handlers
@@ -32,7 +33,8 @@ def create_app(settings: Settings, load: LoadModel = _load_with_torch) -> FastAP
     app.include_router(routes.router)
     app.include_router(probes.router)
     install_error_handlers(app)
-    app.add_middleware(BodyLimit, limits=_body_limits(settings), default=_FORM_OVERHEAD)
+    memory = Budget(settings.embedder.bytes_in_flight)
+    app.add_middleware(BodyLimit, limits=_body_limits(settings), default=_FORM_OVERHEAD, memory=memory)
     app.add_middleware(RequestMetrics, metrics=metrics)
     return app
 

@@ -1,4 +1,4 @@
-"""Around every request: body limits while it streams in, and the request metrics."""
+"""Around every request: limits on its body and on all bodies together, and the request metrics."""
 
 import time
 from collections.abc import Mapping
@@ -7,19 +7,36 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from common.budget import Budget
+from common.errors import Overloaded
 from embedder.errors import problem
 from embedder.metrics import Metrics
 
 _TOO_LARGE = "the body is longer than the {limit} bytes allowed here"
+_TOO_MANY = "the bodies of other requests take all the memory there is for them"
+_RETRY_AFTER_S = 1
 
 
 class BodyLimit:
-    """Refuses bodies over a path's limit: at once when the length is declared, else where the stream passes it."""
+    """Refuses bodies over a path's limit, and those for which there is no memory beside all that are being handled.
 
-    def __init__(self, app: ASGIApp, *, limits: Mapping[str, int], default: int) -> None:
+    A body of undeclared length counts as the longest allowed, and is cut off where it passes that. Small ones, among
+    them texts that people wait for, are always let through.
+    """
+
+    def __init__(self, app: ASGIApp, *, limits: Mapping[str, int], default: int, memory: Budget) -> None:
+        """Wrap an app.
+
+        Args:
+            app: what is called with the bodies let through.
+            limits: the longest body, in bytes, by path.
+            default: the longest body of all other paths; no longer ones do not count as memory.
+            memory: how many bytes all requests may hold together.
+        """
         self._app = app
         self._limits = limits
         self._default = default
+        self._memory = memory
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -27,21 +44,39 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         limit = self._limits.get(scope["path"], self._default)
-        declared = Headers(scope=scope).get("content-length", "0")
-        if declared.isdecimal() and int(declared) > limit:
+        length = _body_length(Headers(scope=scope), limit)
+        if length > limit:
             await problem(413, "body_too_large", _TOO_LARGE.format(limit=limit))(scope, receive, send)
             return
-        received = 0
+        share = self._memory.try_take(length if length > self._default else 0)
+        if share is None:
+            headers = {"Retry-After": str(_RETRY_AFTER_S)}
+            await problem(429, Overloaded.default_code, _TOO_MANY, headers)(scope, receive, send)
+            return
+        with share:
+            await self._app(scope, _cut_off(receive, limit), send)
 
-        async def receive_limited() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > limit:
-                raise HTTPException(413, _TOO_LARGE.format(limit=limit))
-            return message
 
-        await self._app(scope, receive_limited, send)
+def _body_length(headers: Headers, longest: int) -> int:
+    """The length that a request declares for its body, `longest` where it has one but does not say."""
+    declared = headers.get("content-length", "")
+    if declared.isdecimal():
+        return int(declared)
+    return longest if "transfer-encoding" in headers else 0
+
+
+def _cut_off(receive: Receive, limit: int) -> Receive:
+    received = 0
+
+    async def receive_limited() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise HTTPException(413, _TOO_LARGE.format(limit=limit))
+        return message
+
+    return receive_limited
 
 
 class RequestMetrics:

@@ -40,6 +40,8 @@ class EmbedderSettings(BaseModel):
     stall_s: float = Field(default=30, gt=0)
     """How long the model may go without an answer, while something waits, before the service is no longer ready."""
 
+    bytes_in_flight: int = Field(default=256_000_000, ge=1)
+    """Bytes of request bodies in memory above which more are refused; a longer one is taken when it is the only one."""
     decode_threads: int = Field(default=2, ge=1)
     """Images of `/encode` and `/encode/batch` decoded at the same time."""
     max_batch_bytes: int = Field(default=100_000_000, ge=1)

@@ -201,6 +201,37 @@ async def test_bodies_are_cut_off_at_their_limit_declared_or_not(serve: Serve) -
     assert_problem(elsewhere, 413, "body_too_large")
 
 
+async def test_bodies_have_a_bounded_amount_of_memory_together(serve: Serve) -> None:
+    held, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        held.set()
+        await go_on.wait()
+        yield bytes(150_000)
+
+    async with serve(upload=ImagePolicy(max_file_bytes=1_000_000), bytes_in_flight=200_000) as served:
+        await served.wait_for("ready")
+        headers = {"Content-Type": "image/png"}
+        slow = asyncio.create_task(
+            served.http.post("/encode", content=slowly(), headers=headers | {"Content-Length": "150000"})
+        )
+        await held.wait()
+        declared = await served.http.post("/encode", content=bytes(150_000), headers=headers)
+        streamed = await served.http.post("/encode", content=slowly(), headers=headers)
+        text = await served.http.post("/encode/text", json={"texts": ["people wait for this"]})
+        go_on.set()
+        await slow
+        later = await served.http.post("/encode", content=bytes(150_000), headers=headers)
+        larger_than_all = await served.http.post("/encode", content=bytes(300_000), headers=headers)
+
+    for refused in (declared, streamed):
+        assert_problem(refused, 429, "overloaded")
+        assert refused.headers["Retry-After"] == "1"
+    assert text.status_code == 200
+    for let_through in (slow.result(), later, larger_than_all):
+        assert_problem(let_through, 415, "unsupported_media")
+
+
 async def test_unknown_paths_and_methods_are_problems(served: Served) -> None:
     assert_problem(await served.http.get("/nowhere"), 404, "not_found")
     assert_problem(await served.http.get("/encode"), 405, "method_not_allowed")
