@@ -6,10 +6,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 from PIL import Image
 
@@ -17,6 +16,7 @@ from common.errors import ImageRejected, ImageUnreadable, InfrastructureError
 from common.imaging import ImageFormat, Preprocess, SizePolicy
 from common.settings import ImagePolicy
 from tests.fixtures import pictures, renderers
+from tests.fixtures.children import decode_children, is_running
 from worker.decode_pool import DecodeLimits, DecodePool
 from worker.render import Rendered, Renderer, render
 
@@ -35,23 +35,6 @@ async def running(
         yield pool
     finally:
         await pool.close()
-
-
-def children() -> list[psutil.Process]:
-    """Decode processes of ours and what they forked; the tests' stores and services are children of ours too."""
-    found = []
-    for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):  # it ended while we looked
-            if is_running(child.pid) and any("decode_child" in argument for argument in child.cmdline()):
-                found.append(child)
-    return found
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -134,9 +117,9 @@ async def test_a_process_spoiled_by_one_image_is_not_blamed_on_the_next() -> Non
 
 async def test_a_child_killed_while_idle_is_not_blamed_on_the_next_image() -> None:
     async with running() as pool:
-        for child in children():
+        for child in decode_children():
             child.kill()
-        await until(lambda: not children())
+        await until(lambda: not decode_children())
 
         assert (await pool.render(pictures.jpeg())).width == 96
 
@@ -170,7 +153,7 @@ async def test_children_are_replaced_after_some_images() -> None:
 async def test_a_cancelled_image_frees_its_place() -> None:
     async with running() as pool:
         task = asyncio.create_task(pool.render(b"sleep"))
-        pid = children()[0].pid
+        pid = decode_children()[0].pid
         await asyncio.sleep(0.1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -187,7 +170,7 @@ async def test_closing_gives_no_verdict_on_what_is_being_rendered_or_waits() -> 
 
         await pool.close()
 
-        assert not children()
+        assert not decode_children()
         errors = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(error) for error in errors] == [InfrastructureError] * 3
         with pytest.raises(InfrastructureError):
@@ -204,7 +187,7 @@ async def test_a_pool_that_cannot_start_says_so_and_leaves_nothing() -> None:
         await pool.start()
 
     assert failure.value.code == "decoder_unavailable"
-    assert not children()
+    assert not decode_children()
 
 
 async def test_children_see_none_of_the_workers_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
