@@ -5,6 +5,7 @@ import os
 from pydantic import BaseModel, Field
 
 from common.settings import (
+    BreakerSettings,
     DatabaseSettings,
     EmbedderClientSettings,
     ImagePolicy,
@@ -41,4 +42,5 @@ class WorkerSettings(ServiceSettings):
     s3: S3Settings = S3Settings()
     qdrant: QdrantSettings = QdrantSettings()
     embedder: EmbedderClientSettings = EmbedderClientSettings()
+    breakers: BreakerSettings = BreakerSettings()
     log: LogSettings = LogSettings()
