@@ -188,9 +188,10 @@ class Breakers:
         """How each stands."""
         return {name: breaker.state for name, breaker in self._breakers.items()}
 
-    async def changed(self) -> None:
-        """Return when a breaker has opened or closed, or on `wake`."""
-        await self._changed.wait()
+    @property
+    def changed(self) -> asyncio.Event:
+        """Set when a breaker opens or closes next, or on `wake`; take it before looking at the states."""
+        return self._changed
 
     def wake(self) -> None:
         """Have everybody who awaits `changed` look again."""

@@ -10,6 +10,7 @@ import structlog
 
 from common.db.lifecycle import Failure, Release
 from common.errors import InfrastructureError, LikenessError, OwnershipLost
+from worker.gate import Gate
 from worker.leases import Leases
 from worker.metrics import IN_FLIGHT, OUTCOMES, STAGE_SECONDS
 from worker.moves import Moves
@@ -24,8 +25,11 @@ _AT_ONCE = timedelta(0)
 class Pipeline:
     """Processes images, a bounded number at once; each is on its own, whatever becomes of its neighbours."""
 
-    def __init__(self, stages: Sequence[Stage], moves: Moves, leases: Leases, *, images_in_flight: int) -> None:
+    def __init__(
+        self, stages: Sequence[Stage], moves: Moves, leases: Leases, *, images_in_flight: int, gate: Gate | None = None
+    ) -> None:
         self._stages = stages
+        self._gate = gate
         self._moves = moves
         self._leases = leases
         self._slots = asyncio.Semaphore(images_in_flight)
@@ -41,6 +45,8 @@ class Pipeline:
     async def stop(self, grace_s: float) -> None:
         """Claim nothing more, let what is in flight finish for `grace_s` seconds, and release what is left."""
         self._stopping = True
+        if self._gate:
+            self._gate.let_all_pass()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks.values(), timeout=grace_s)
             for task in late:
@@ -58,7 +64,7 @@ class Pipeline:
         return task
 
     async def _process(self, image_id: UUID) -> None:
-        async with self._slots:
+        async with self._gate.turn(image_id, self._slots) if self._gate else self._slots:
             if self._stopping:
                 return
             try:

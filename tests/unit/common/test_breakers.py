@@ -201,14 +201,14 @@ async def test_a_group_shows_states_and_metrics_and_wakes_who_waits() -> None:
     name = f"storage-{uuid4()}"
     breakers = Breakers("tests", SETTINGS)
     breaker = breakers.create(name, StorageUnavailable)
-    waiting = asyncio.create_task(breakers.changed())
-    await asyncio.sleep(0)
+    changed = breakers.changed
     assert (breakers.states, OPEN.labels("tests", name)._value.get()) == ({name: BreakerState.CLOSED}, 0)
     for _ in range(SETTINGS.failures):
         with suppress(StorageUnavailable), breakers[name].guard():
             raise StorageUnavailable("refused")
     assert (breakers.states, OPEN.labels("tests", name)._value.get()) == ({name: BreakerState.OPEN}, 1)
-    await waiting
+    assert changed.is_set()
+    assert not breakers.changed.is_set()
     assert not breaker.closed
     await breakers.close()
     await breakers.close()
