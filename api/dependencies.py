@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import Depends, Query, Request
 
+from api.admission import Admission
 from api.cursors import decode_offset
 from api.ingestion import Ingestion
 from api.schemas.text import Text
@@ -44,6 +45,11 @@ def _vectors(request: Request) -> VectorIndex:
     return vectors
 
 
+def _admission(request: Request) -> Admission:
+    admission: Admission = request.state.admission
+    return admission
+
+
 def _ingestion(request: Request) -> Ingestion:
     ingestion: Ingestion = request.state.ingestion
     return ingestion
@@ -64,6 +70,7 @@ SettingsDep = Annotated[ApiSettings, Depends(_settings)]
 DatabaseDep = Annotated[Database, Depends(_database)]
 StorageDep = Annotated[ObjectStore, Depends(_storage)]
 VectorsDep = Annotated[VectorIndex, Depends(_vectors)]
+AdmissionDep = Annotated[Admission, Depends(_admission)]
 IngestionDep = Annotated[Ingestion, Depends(_ingestion)]
 SimilarityDep = Annotated[Similarity, Depends(_similarity)]
 PurgeDep = Annotated[Purge, Depends(_purge)]

@@ -1,19 +1,24 @@
 """The composition root of the api service: what lives as long as the process, opened and closed in order."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypedDict
 
 from arq.connections import ArqRedis
 
+from api.admission import Admission
 from api.ingestion import Ingestion
 from api.settings import ApiSettings
 from api.similarity import Similarity
 from common import jobs
+from common.breakers import DATABASE, EMBEDDER, STORAGE, VECTORS, Breakers
 from common.db.engine import Database
 from common.db.migrate import check_revision
 from common.embedder_client import EmbedderClient
+from common.errors import DatabaseUnavailable, EmbedderUnavailable, StorageUnavailable, VectorIndexUnavailable
+from common.guards import GuardedObjectStore, GuardedVectorIndex
 from common.purge import Purge
+from common.readiness import Probe
 from common.storage import ObjectStore, S3ObjectStore
 from common.vectors.base import VectorIndex
 from common.vectors.factory import create_vector_index
@@ -28,28 +33,35 @@ class ApiState(TypedDict):
     redis: ArqRedis
     vectors: VectorIndex
     embedder: EmbedderClient
+    breakers: Breakers
+    admission: Admission
+    neighbours: Sequence[Probe]
     ingestion: Ingestion
     similarity: Similarity
     purge: Purge
 
 
 @asynccontextmanager
-async def open_state(settings: ApiSettings, vectors: VectorIndex | None = None) -> AsyncIterator[ApiState]:
+async def open_state(
+    settings: ApiSettings, vectors: VectorIndex | None = None, neighbours: Sequence[Probe] = ()
+) -> AsyncIterator[ApiState]:
     """Open everything the api needs; what was opened is closed also when a later step fails.
 
     Args:
         settings: of this service.
         vectors: an index that is open already (the embedded one can be opened once only); it stays open.
+        neighbours: what else runs in this process and has a place in `/ready`.
 
     Raises:
         ConfigurationError: the database is at another revision than this code.
         InfrastructureError: PostgreSQL or the object store can't be reached.
     """
     async with AsyncExitStack() as stack:
-        database = Database(settings.database)
+        breakers = Breakers("api", settings.breakers)
+        database = Database(settings.database, breakers.create(DATABASE, DatabaseUnavailable))
         stack.push_async_callback(database.close)
         await check_revision(database)
-        storage = S3ObjectStore(settings.s3)
+        storage = GuardedObjectStore(S3ObjectStore(settings.s3), breakers.create(STORAGE, StorageUnavailable))
         stack.push_async_callback(storage.close)
         await storage.ensure_bucket()
         redis = jobs.create_redis(settings.redis)
@@ -57,7 +69,13 @@ async def open_state(settings: ApiSettings, vectors: VectorIndex | None = None) 
         if vectors is None:
             vectors = create_vector_index(settings.qdrant)
             stack.push_async_callback(vectors.close)
-        embedder = await stack.enter_async_context(EmbedderClient(settings.embedder))
+        vectors = GuardedVectorIndex(vectors, breakers.create(VECTORS, VectorIndexUnavailable))
+        embedder = await stack.enter_async_context(
+            EmbedderClient(settings.embedder, breaker=breakers.create(EMBEDDER, EmbedderUnavailable))
+        )
+        admission = Admission(database, breakers, settings.upload)
+        stack.push_async_callback(admission.close)
+        stack.push_async_callback(breakers.close)
         yield ApiState(
             settings=settings,
             database=database,
@@ -65,6 +83,9 @@ async def open_state(settings: ApiSettings, vectors: VectorIndex | None = None) 
             redis=redis,
             vectors=vectors,
             embedder=embedder,
+            breakers=breakers,
+            admission=admission,
+            neighbours=neighbours,
             ingestion=Ingestion(database, storage, redis, settings.upload),
             similarity=Similarity(database, vectors, embedder),
             purge=Purge(database, storage, vectors),

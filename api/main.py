@@ -1,6 +1,6 @@
 """The api service: the app and the process around it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from api.middleware import RequestContext
 from api.routers import content, health, images, search, uploads
 from api.settings import ApiSettings
 from common.log import configure_logging
+from common.readiness import Probe
 from common.vectors.base import VectorIndex
 
 _WEB = Path(__file__).parent / "web"
@@ -43,12 +44,14 @@ class _WebFiles(StaticFiles):
         return response
 
 
-def create_app(settings: ApiSettings, *, vectors: VectorIndex | None = None) -> FastAPI:
-    """Build the app; `vectors` is an index that is open already, see `open_state`."""
+def create_app(
+    settings: ApiSettings, *, vectors: VectorIndex | None = None, neighbours: Sequence[Probe] = ()
+) -> FastAPI:
+    """Build the app; `vectors` is an index that is open already, `neighbours` share the process, see `open_state`."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[ApiState]:
-        async with open_state(settings, vectors) as state:
+        async with open_state(settings, vectors, neighbours) as state:
             yield state
 
     app = FastAPI(title="Likeness", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan)

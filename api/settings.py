@@ -3,6 +3,7 @@
 from pydantic import BaseModel, Field
 
 from common.settings import (
+    BreakerSettings,
     DatabaseSettings,
     EmbedderClientSettings,
     ImagePolicy,
@@ -28,6 +29,10 @@ class UploadSettings(ImagePolicy):
     max_request_bytes: int = Field(default=500_000_000, ge=1)
     idle_timeout_s: float = Field(default=30, gt=0)
     """How long a request may send nothing before it is given up."""
+    max_concurrent: int = Field(default=32, ge=1)
+    """Uploads that one process takes in at the same time; more are answered 429."""
+    max_backlog: int = Field(default=100_000, ge=1)
+    """Images waiting or in work, in all; while there are more, uploads are answered 429."""
 
 
 class ApiSettings(ServiceSettings):
@@ -40,4 +45,5 @@ class ApiSettings(ServiceSettings):
     s3: S3Settings = S3Settings()
     qdrant: QdrantSettings = QdrantSettings()
     embedder: EmbedderClientSettings = EmbedderClientSettings()
+    breakers: BreakerSettings = BreakerSettings()
     log: LogSettings = LogSettings()

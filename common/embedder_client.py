@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
+from common.breakers import Breaker
 from common.embedding import (
     COUNT_HEADER,
     DIM_HEADER,
@@ -61,8 +63,23 @@ class EmbedderClient:
         Overloaded: its queue is full.
     """
 
-    def __init__(self, settings: EmbedderClientSettings, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        """Create a client; `transport` replaces the network in tests."""
+    def __init__(
+        self,
+        settings: EmbedderClientSettings,
+        *,
+        breaker: Breaker | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Create a client.
+
+        Args:
+            settings: where the embedder is, and how long a call may take.
+            breaker: opens when there is no answer, or a 5xx. An answer that can't be right may be one image's doing.
+            transport: replaces the network in tests.
+        """
+        self._breaker = breaker
+        if breaker is not None:
+            breaker.probe_with(self._ping)
         self._timeout_s = settings.timeout_s
         self._model: ModelInfo | None = None
         self._http = httpx.AsyncClient(
@@ -93,6 +110,11 @@ class EmbedderClient:
             return Readiness.model_validate_json(response.content)
         except (httpx.HTTPError, TimeoutError, ValidationError) as error:
             return Readiness(status="unreachable", detail=f"no usable answer from the embedder: {_say(error)}")
+
+    async def _ping(self) -> None:
+        readiness = await self.ready()
+        if not readiness.ok:
+            raise EmbedderUnavailable(readiness.detail)
 
     async def model(self) -> ModelInfo:
         """Ask which model answers, and pin it."""
@@ -179,13 +201,16 @@ class EmbedderClient:
     ) -> httpx.Response:
         """Make one call under the total deadline; answer a 200, raise for everything else."""
         budget = {TIMEOUT_HEADER: str(int(self._timeout_s * 1000))}
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                response = await self._http.request(
-                    method, path, content=content, json=json, headers={**budget, **(headers or {})}
-                )
-        except (httpx.HTTPError, TimeoutError) as error:
-            raise EmbedderUnavailable(f"no answer from the embedder: {_say(error)}") from error
+        with self._breaker.guard() if self._breaker else nullcontext():
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    response = await self._http.request(
+                        method, path, content=content, json=json, headers={**budget, **(headers or {})}
+                    )
+            except (httpx.HTTPError, TimeoutError) as error:
+                raise EmbedderUnavailable(f"no answer from the embedder: {_say(error)}") from error
+            if response.is_server_error:
+                raise _error(response, rejects_images=False)
         if response.status_code != httpx.codes.OK:
             raise _error(response, rejects_images=rejects_images)
         return response

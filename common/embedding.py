@@ -7,7 +7,7 @@ L2-normalised. Every answer with vectors names the model that made them, so that
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 COUNT_HEADER = "X-Likeness-Count"
 """Images in a pixels request, vectors in its answer."""
@@ -116,6 +116,12 @@ class Readiness(_Wire):
     status: Literal["ready", "starting", "failed", "unreachable"]
     detail: str
     model: ModelInfo | None = None
+
+    @computed_field  # type: ignore[prop-decorator] # as pydantic's documentation has it
+    @property
+    def ready(self) -> bool:
+        """Whether requests are served, as in every service's answer."""
+        return self.ok
 
     @property
     def ok(self) -> bool:

@@ -76,4 +76,4 @@ async def ping(redis: ArqRedis) -> None:
         async with asyncio.timeout(_HINT_DEADLINE_S):
             await redis.ping()
     except (RedisError, OSError) as error:
-        raise QueueUnavailable(f"Redis: {error or type(error).__name__}") from error
+        raise QueueUnavailable(f"Redis: {str(error) or type(error).__name__}") from error

@@ -23,7 +23,9 @@ class DatabaseSettings(BaseModel):
     url: SecretStr = SecretStr("postgresql+asyncpg://likeness@127.0.0.1:5432/likeness")
     pool_size: int = Field(default=10, ge=1)
     connect_timeout_s: float = Field(default=5, gt=0)
+    """How long a transaction may take to get a connection that works, its wait for a free one included."""
     command_timeout_s: float = Field(default=15, gt=0)
+    """How long a statement may take."""
 
 
 class RedisSettings(BaseModel):
@@ -42,7 +44,10 @@ class S3Settings(BaseModel):
     region: str = "us-east-1"
     max_connections: int = Field(default=16, ge=1)
     connect_timeout_s: float = Field(default=2, gt=0)
-    read_timeout_s: float = Field(default=15, gt=0)
+    read_timeout_s: float = Field(default=10, gt=0)
+    """How long the server may be silent."""
+    timeout_s: float = Field(default=20, gt=0)
+    """How long a call may take in all, other tries included; of a streamed object, each chunk."""
 
 
 class QdrantSettings(BaseModel):
@@ -65,6 +70,16 @@ class EmbedderClientSettings(BaseModel):
 
     url: str = "http://127.0.0.1:8100"
     timeout_s: float = Field(default=60, gt=0)
+
+
+class BreakerSettings(BaseModel):
+    """When a dependency counts as down, and how soon it is asked again; see `common/breakers.py`."""
+
+    failures: int = Field(default=5, ge=1)
+    """Failures in a row that open a breaker."""
+    pause_s: float = Field(default=2, gt=0)
+    """How long an open breaker waits before it probes, and between two probes."""
+    probe_timeout_s: float = Field(default=3, gt=0)
 
 
 class LogSettings(BaseModel):

@@ -1,24 +1,31 @@
 """The object store: bytes by content-addressed key, through anything that speaks S3."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import BinaryIO, ParamSpec, Protocol, TypeVar
+from typing import BinaryIO, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import urllib3
 from minio import Minio
-from minio.error import MinioException, S3Error
+from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as NoAnswer
+from urllib3.response import BaseHTTPResponse
 
-from common.errors import ObjectNotFound, StorageUnavailable
+from common.errors import ObjectCorrupt, ObjectNotFound, StorageUnavailable
 from common.settings import S3Settings
 
-Params = ParamSpec("Params")
 Answer = TypeVar("Answer")
 
 _CHUNK_BYTES = 256 * 1024
+_PAUSES_S = (0.2, 0.4)
+"""Before another try of a call that failed at once: a connection that had been closed, a server with a hiccup."""
+_DELETE_TIMEOUT_S = 5.0
+"""A deletion is small, and may hold a lock in the database while it lasts."""
+_HICCUPS = frozenset({"InternalError", "ServiceUnavailable", "SlowDown"})
 
 
 def object_key(sha256: str) -> str:
@@ -49,7 +56,7 @@ class ObjectStore(Protocol):
         """Store `size` bytes from the start of `data`; returning means they are stored."""
 
     async def get(self, key: str, *, max_bytes: int) -> bytes:
-        """Return an object's bytes; raise `ObjectNotFound`, or `StorageUnavailable` if it is larger than allowed."""
+        """Return an object's bytes; raise `ObjectNotFound`, or `ObjectCorrupt` if it is larger than allowed."""
 
     def stream(self, key: str, *, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes]:
         """Yield an object's bytes in chunks, from `offset`, `length` of them; raise `ObjectNotFound` at once."""
@@ -71,7 +78,11 @@ class ObjectStore(Protocol):
 
 
 class S3ObjectStore:
-    """`ObjectStore` on S3. The client is blocking, so it runs on threads of its own, each call under deadlines."""
+    """`ObjectStore` on S3. The client is blocking, so it runs on threads of its own.
+
+    A call's caller waits no longer than `timeout_s`. The thread may be late by one silence of the server, but begins
+    nothing more: what it would do then could undo what somebody did meanwhile.
+    """
 
     def __init__(self, settings: S3Settings) -> None:
         address = urlsplit(settings.endpoint)
@@ -79,7 +90,7 @@ class S3ObjectStore:
         self._pool = urllib3.PoolManager(
             maxsize=settings.max_connections,
             timeout=urllib3.Timeout(connect=settings.connect_timeout_s, read=settings.read_timeout_s),
-            retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
+            retries=urllib3.Retry(total=None, connect=False, read=False, other=False, redirect=2),  # `_persist` tries
         )
         self._client = Minio(
             endpoint=address.netloc,
@@ -89,6 +100,7 @@ class S3ObjectStore:
             region=settings.region,
             http_client=self._pool,
         )
+        self._timeout_s = settings.timeout_s
         self._threads = ThreadPoolExecutor(settings.max_connections, thread_name_prefix="s3")
 
     async def put(self, key: str, data: BinaryIO, size: int, media_type: str) -> None:
@@ -104,7 +116,7 @@ class S3ObjectStore:
 
     async def get(self, key: str, *, max_bytes: int) -> bytes:
         """See `ObjectStore`."""
-        return await self._run(self._read, key, max_bytes)
+        return await self._run(lambda: self._read(key, max_bytes))
 
     async def stream(self, key: str, *, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes]:
         """See `ObjectStore`."""
@@ -116,11 +128,11 @@ class S3ObjectStore:
             )
         )
         try:
-            while chunk := await self._run(response.read, _CHUNK_BYTES):
+            while chunk := await self._run(lambda: _read_within(response, _CHUNK_BYTES, self._timeout_s)):
                 yield chunk
         finally:
-            response.close()
-            response.release_conn()
+            # Closing waits for a thread that is still reading, so it must not be done here.
+            asyncio.get_running_loop().run_in_executor(None, _let_go, response)
 
     async def find(self, key: str) -> ObjectInfo | None:
         """See `ObjectStore`."""
@@ -133,7 +145,10 @@ class S3ObjectStore:
 
     async def delete(self, key: str) -> None:
         """See `ObjectStore`."""
-        await self._run(lambda: self._client.remove_object(bucket_name=self._bucket, object_name=key))
+        await self._run(
+            lambda: self._client.remove_object(bucket_name=self._bucket, object_name=key),
+            timeout_s=min(_DELETE_TIMEOUT_S, self._timeout_s),
+        )
 
     async def ensure_bucket(self) -> None:
         """See `ObjectStore`."""
@@ -157,21 +172,61 @@ class S3ObjectStore:
     def _read(self, key: str, max_bytes: int) -> bytes:
         response = self._client.get_object(bucket_name=self._bucket, object_name=key)
         try:
-            data: bytes = response.read(max_bytes + 1)
+            data = _read_within(response, max_bytes + 1, self._timeout_s)
             if len(data) > max_bytes:
-                raise StorageUnavailable(f"object store: {key} is larger than {max_bytes} bytes")
+                raise ObjectCorrupt(f"object store: {key} is larger than {max_bytes} bytes")
             return data
         finally:
-            response.close()
-            response.release_conn()
+            _let_go(response)
 
-    async def _run(self, call: Callable[Params, Answer], *args: Params.args, **kwargs: Params.kwargs) -> Answer:
-        loop = asyncio.get_running_loop()
+    async def _run(self, call: Callable[[], Answer], *, timeout_s: float | None = None) -> Answer:
+        timeout_s = timeout_s or self._timeout_s
+        deadline = time.monotonic() + timeout_s
         try:
-            return await loop.run_in_executor(self._threads, lambda: call(*args, **kwargs))
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, _persist, call, deadline)
         except S3Error as error:
             if error.code in {"NoSuchKey", "NoSuchObject", "ResourceNotFound"}:
                 raise ObjectNotFound(f"object store: {error.object_name} is not there") from error
             raise StorageUnavailable(f"object store: {error.code}") from error
-        except (MinioException, HTTPError, OSError) as error:
+        except (MinioException, HTTPError, OSError) as error:  # TimeoutError too
             raise StorageUnavailable(f"object store: {type(error).__name__}") from error
+
+
+def _persist(call: Callable[[], Answer], deadline: float) -> Answer:
+    """Make a call; if it fails at once, make it again soon, but never after the deadline. Blocks."""
+    for pause in _PAUSES_S:
+        try:
+            return call()
+        except (HTTPError, MinioException) as error:
+            if not _is_hiccup(error) or time.monotonic() + pause >= deadline:
+                raise
+        time.sleep(pause)
+    return call()
+
+
+def _is_hiccup(error: Exception) -> bool:
+    """Tell what may be better in a moment. A server that was silent for long is not among it: it has its hands full."""
+    match error:
+        case S3Error():
+            return error.code in _HICCUPS
+        case ServerError() | InvalidResponseError():  # an answer of a proxy, most likely
+            return True
+        case _:
+            return isinstance(error, HTTPError) and not isinstance(error, NoAnswer)
+
+
+def _read_within(response: BaseHTTPResponse, size: int, timeout_s: float) -> bytes:
+    """Read up to `size` bytes of a body, fewer at its end alone. A body that drips is given up. Blocks."""
+    deadline = time.monotonic() + timeout_s
+    data = bytearray()
+    while len(data) < size and (piece := response.read1(size - len(data))):
+        data += piece
+        if time.monotonic() >= deadline:
+            raise NoAnswer("the body came too slowly")
+    return bytes(data)
+
+
+def _let_go(response: BaseHTTPResponse) -> None:
+    response.close()
+    response.release_conn()

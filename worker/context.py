@@ -2,24 +2,29 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 from common.active_model import agree_on_model
+from common.breakers import EMBEDDER, STORAGE, VECTORS, Breakers
 from common.budget import Budget
+from common.db import embeddings
 from common.db.engine import Database
 from common.db.migrate import check_revision
 from common.embedder_client import EmbedderClient
 from common.embedding import ModelInfo
-from common.errors import ConfigurationError
+from common.errors import ConfigurationError, EmbedderUnavailable, StorageUnavailable, VectorIndexUnavailable
+from common.guards import GuardedObjectStore, GuardedVectorIndex
 from common.imaging import PREPROCESS_VERSION, Preprocess
 from common.storage import ObjectStore, S3ObjectStore
 from common.vectors.base import Collection, VectorIndex
 from common.vectors.factory import create_vector_index
 from worker.decode_pool import DecodeLimits, DecodePool
 from worker.extensions import StageContext, arrange, load_extensions
+from worker.gate import Gate
 from worker.leases import Leases
 from worker.moves import Moves
 from worker.pipeline import Pipeline
@@ -40,6 +45,7 @@ class WorkerContext:
     storage: ObjectStore
     vectors: VectorIndex
     embedder: EmbedderClient
+    breakers: Breakers
     pipeline: Pipeline
     leases: Leases
     sweeper: Sweeper
@@ -63,16 +69,22 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
         InfrastructureError: a dependency can't be reached.
     """
     async with AsyncExitStack() as stack:
+        breakers = Breakers("worker", settings.breakers)
+        # None for the database: a refused last word on an attempt would let the lease run out, and cost a try.
         database = Database(settings.database)
         stack.push_async_callback(database.close)
         await check_revision(database)
-        storage = S3ObjectStore(settings.s3)
+        storage = GuardedObjectStore(S3ObjectStore(settings.s3), breakers.create(STORAGE, StorageUnavailable))
         stack.push_async_callback(storage.close)
         await storage.ensure_bucket()
         if vectors is None:
             vectors = create_vector_index(settings.qdrant)
             stack.push_async_callback(vectors.close)
-        embedder = await stack.enter_async_context(EmbedderClient(settings.embedder))
+        vectors = GuardedVectorIndex(vectors, breakers.create(VECTORS, VectorIndexUnavailable))
+        embedder = await stack.enter_async_context(
+            EmbedderClient(settings.embedder, breaker=breakers.create(EMBEDDER, EmbedderUnavailable))
+        )
+        stack.push_async_callback(breakers.close)
         model, served = await agree_on_model(database, embedder)
         collection = Collection(model.collection, model.dim)
         await vectors.ensure(collection)
@@ -95,9 +107,19 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
             load_extensions(),
             StageContext(database, storage, embedder),
         )
-        pipeline = Pipeline(stages, moves, leases, images_in_flight=settings.worker.images_in_flight)
+        gate = _create_gate(database, breakers, model.id)
+        stack.push_async_callback(gate.close)
+        pipeline = Pipeline(stages, moves, leases, images_in_flight=settings.worker.images_in_flight, gate=gate)
         sweeper = Sweeper(database, storage, vectors, pipeline, interval_s=settings.worker.sweep_interval_s)
-        yield WorkerContext(database, storage, vectors, embedder, pipeline, leases, sweeper)
+        yield WorkerContext(database, storage, vectors, embedder, breakers, pipeline, leases, sweeper)
+
+
+def _create_gate(database: Database, breakers: Breakers, model_id: int) -> Gate:
+    async def find_embedded(ids: Sequence[UUID]) -> set[UUID]:
+        async with database.begin() as session:
+            return await embeddings.find_embedded(session, model_id, ids)
+
+    return Gate(breakers, find_embedded)
 
 
 def _create_decoder(settings: WorkerSettings, served: ModelInfo) -> DecodePool:

@@ -1,6 +1,7 @@
 """`/health`, `/ready` and `/metrics` of a worker that runs as a process of its own."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -9,7 +10,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from common.errors import LikenessError
+from common.breakers import DATABASE, EMBEDDER, STORAGE, VECTORS
+from common.embedding import ModelInfo
+from common.readiness import Dependency, Ready, probe, probe_embedder
 from common.serving import serving
 from worker.context import WorkerContext
 from worker.settings import PipelineSettings
@@ -23,15 +26,8 @@ async def serve_health(context: WorkerContext, settings: PipelineSettings) -> As
         return JSONResponse({"status": "alive"})
 
     async def ready(_: Request) -> Response:
-        embedder = await context.embedder.ready()
-        states = {
-            "database": await _state(context.database.ping),
-            "storage": await _state(context.storage.ping),
-            "vectors": await _state(context.vectors.ping),
-            "embedder": "ok" if embedder.ok else embedder.detail,
-        }
-        fine = all(state == "ok" for state in states.values())
-        return JSONResponse({"ready": fine, "dependencies": states}, 200 if fine else 503)
+        dependencies, model = await probe_worker(context)
+        return Ready.of(dependencies, model).response()
 
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
@@ -41,9 +37,15 @@ async def serve_health(context: WorkerContext, settings: PipelineSettings) -> As
         yield
 
 
-async def _state(ping: Callable[[], Awaitable[None]]) -> str:
-    try:
-        await ping()
-    except LikenessError as error:
-        return str(error)
-    return "ok"
+async def probe_worker(context: WorkerContext) -> tuple[list[Dependency], ModelInfo | None]:
+    """Ask all that a worker needs, and which model the embedder serves."""
+    breakers = context.breakers
+    (embedder, model), stores = await asyncio.gather(
+        probe_embedder(context.embedder, breakers[EMBEDDER]),
+        asyncio.gather(
+            probe(DATABASE, context.database.ping),
+            probe(STORAGE, context.storage.ping, breakers[STORAGE]),
+            probe(VECTORS, context.vectors.ping, breakers[VECTORS]),
+        ),
+    )
+    return [*stores, embedder], model

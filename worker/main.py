@@ -16,6 +16,7 @@ from common.log import configure_logging
 from common.settings import RedisSettings
 from worker.context import WorkerContext, open_worker, worker_name
 from worker.health import serve_health
+from worker.heartbeat import beat
 from worker.settings import WorkerSettings
 from worker.tasks import PIPELINE, process_images
 
@@ -41,6 +42,7 @@ async def run_worker(context: WorkerContext, settings: WorkerSettings, stop: asy
             intake = [
                 loops.create_task(context.sweeper.run()),
                 loops.create_task(_take_hints(context, settings.redis)),
+                loops.create_task(beat(jobs.create_redis(settings.redis), worker_name(), context.breakers)),
             ]
             await stop.wait()
             await _end(intake)

@@ -10,4 +10,5 @@ STAGE_SECONDS = Histogram(
 )
 OUTCOMES = Counter("likeness_images_processed", "Attempts that ended.", ["outcome"])
 IN_FLIGHT = Gauge("likeness_images_in_flight", "Images this worker has claimed.")
+AT_GATE = Gauge("likeness_images_at_gate", "Images this worker does not claim while what they need is down.")
 SWEPT = Counter("likeness_swept", "What the sweep healed.", ["kind"])

@@ -2,9 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Iterable, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, closing
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -12,6 +13,7 @@ import structlog
 from common.budget import Budget
 from common.db.lifecycle import Failure, Release
 from common.errors import InfrastructureError, LikenessError, OwnershipLost
+from worker.gate import Gate
 from worker.leases import Leases
 from worker.metrics import IN_FLIGHT, OUTCOMES, STAGE_SECONDS
 from worker.moves import Moves
@@ -30,8 +32,11 @@ class Pipeline:
     for them it is not claimed, so the death of another image's worker never counts against it.
     """
 
-    def __init__(self, stages: Sequence[Stage], moves: Moves, leases: Leases, *, images_in_flight: int) -> None:
+    def __init__(
+        self, stages: Sequence[Stage], moves: Moves, leases: Leases, *, images_in_flight: int, gate: Gate | None = None
+    ) -> None:
         self._stages = stages
+        self._gate = gate
         self._moves = moves
         self._leases = leases
         self._slots = Budget(images_in_flight)
@@ -47,6 +52,8 @@ class Pipeline:
     async def stop(self, grace_s: float) -> None:
         """Claim nothing more, let what is in flight finish for `grace_s` seconds, and release what is left."""
         self._stopping = True
+        if self._gate:
+            self._gate.let_all_pass()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks.values(), timeout=grace_s)
             for task in late:
@@ -64,7 +71,7 @@ class Pipeline:
         return task
 
     async def _process(self, image_id: UUID) -> None:
-        with await self._slots.take(1):
+        async with self._turn(image_id, 1):
             work = await self._claim(image_id)
             if work is None:
                 return
@@ -74,10 +81,21 @@ class Pipeline:
             with _named(work):
                 log.warning("image_must_run_alone", tries_left=work.claim.tries_left)
                 await asyncio.shield(self._give_back(work, _AT_ONCE, refund=True, code="must_run_alone"))
-        with await self._slots.take(self._slots.total):
+        async with self._turn(image_id, self._slots.total):
             work = await self._claim(image_id)
             if work is not None:
                 await self._own(work)
+
+    @asynccontextmanager
+    async def _turn(self, image_id: UUID, slots: int) -> AsyncIterator[None]:
+        """Hold slots while inside; before that wait for them, and until what the image needs is up."""
+        take = partial(self._slots.take, slots)
+        if self._gate is None:
+            with await take():
+                yield
+        else:
+            async with self._gate.turn(image_id, take):
+                yield
 
     async def _own(self, work: Work) -> None:
         """Do one attempt, its lease renewed from here on."""

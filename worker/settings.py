@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from common.db.lifecycle import LEASE
 from common.settings import (
+    BreakerSettings,
     DatabaseSettings,
     EmbedderClientSettings,
     ImagePolicy,
@@ -46,4 +47,5 @@ class WorkerSettings(ServiceSettings):
     s3: S3Settings = S3Settings()
     qdrant: QdrantSettings = QdrantSettings()
     embedder: EmbedderClientSettings = EmbedderClientSettings()
+    breakers: BreakerSettings = BreakerSettings()
     log: LogSettings = LogSettings()

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 
-from api.dependencies import IngestionDep, OwnerDep, SettingsDep
+from api.dependencies import AdmissionDep, IngestionDep, OwnerDep, SettingsDep
 from api.errors import problem_response, status_of
 from api.ingestion import Accepted, Rejected
 from api.schemas.images import AcceptedImage, RejectedFile, UploadFields, UploadOut
@@ -53,17 +53,22 @@ _REQUEST_BODY = {
     "/images/upload",
     status_code=HTTPStatus.ACCEPTED,
     response_model=UploadOut,
-    responses=problems(404, 413, 415, 422, 503),
+    responses=problems(404, 413, 415, 422, 429, 503),
     openapi_extra=_REQUEST_BODY,
     summary="Upload images",
 )
-async def upload(request: Request, owner: OwnerDep, settings: SettingsDep, ingestion: IngestionDep) -> Response:
+async def upload(
+    request: Request, owner: OwnerDep, settings: SettingsDep, admission: AdmissionDep, ingestion: IngestionDep
+) -> Response:
     """Take in one or more files (`file`, repeated); the other fields describe all of them.
 
     202 means that what stands under `images` is stored and will become searchable whatever happens next. Files under
     `rejected` were not kept; when every file is rejected, the answer is a problem with the same two lists.
+
+    429 and 503 come before the files are read where possible, and nothing was kept: come back after `Retry-After`
+    seconds. 429 says that too many uploads run, or that too many images wait already; 503 that a store is down.
     """
-    async with receive_form(request, settings.upload) as form:
+    async with admission.admit(), receive_form(request, settings.upload) as form:
         stray = {name for name in form.fields if name not in UploadFields.model_fields}
         if stray:
             raise InvalidInput(f"unknown field: {', '.join(sorted(stray))}", code="unknown_field")

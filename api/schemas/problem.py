@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem details."""
 
+from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,6 +31,16 @@ class Problem(BaseModel):
     errors: list[dict[str, Any]] | None = Field(default=None, description="Which parts of the request, and why.")
 
 
+_RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait before another try.", "schema": {"type": "integer"}}}
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Declare, for a route's `responses`, that it may answer problems with these statuses."""
-    return {status: {"content": {PROBLEM_MEDIA_TYPE: {"schema": Problem.model_json_schema()}}} for status in statuses}
+    return {status: _declare(status) for status in statuses}
+
+
+def _declare(status: int) -> dict[str, Any]:
+    declared: dict[str, Any] = {"content": {PROBLEM_MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
+    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        declared["headers"] = _RETRY_AFTER
+    return declared

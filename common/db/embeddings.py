@@ -1,13 +1,14 @@
 """The embedding cache: vectors by content hash and model."""
 
 from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from common.db.models import Embedding
+from common.db.models import Embedding, Image
 
 _DTYPE = np.dtype("<f4")
 
@@ -39,3 +40,13 @@ async def find(session: AsyncSession, model_id: int, hashes: Sequence[str]) -> d
         Embedding.model_id == model_id, Embedding.sha256.in_(hashes)
     )
     return {sha256: np.frombuffer(vector, _DTYPE) for sha256, vector in await session.execute(query)}
+
+
+async def find_embedded(session: AsyncSession, model_id: int, image_ids: Sequence[UUID]) -> set[UUID]:
+    """Return which of these images have their vector here."""
+    query = (
+        select(Image.id)
+        .join(Embedding, Embedding.sha256 == Image.sha256)
+        .where(Embedding.model_id == model_id, Image.id.in_(image_ids))
+    )
+    return set(await session.scalars(query))

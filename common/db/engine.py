@@ -1,7 +1,8 @@
 """The connection pool and the one way to a transaction; the driver's errors become ours here."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 
 import asyncpg
 from sqlalchemy import text
@@ -9,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
+from common.breakers import Breaker
 from common.errors import DatabaseUnavailable
 from common.settings import DatabaseSettings
 
@@ -28,7 +30,18 @@ _UNAVAILABLE = (
 class Database:
     """PostgreSQL: transactions on a bounded pool, every call under a deadline."""
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    def __init__(self, settings: DatabaseSettings, breaker: Breaker | None = None) -> None:
+        """Create the pool; nothing is connected yet.
+
+        Args:
+            settings: where the server is, and how long calls may take.
+            breaker: opens when no connection can be had. What fails later in a transaction (a deadlock, a slow
+                statement) does not say that the server is down.
+        """
+        self._connect_timeout_s = settings.connect_timeout_s
+        self._breaker = breaker
+        if breaker is not None:
+            breaker.probe_with(self._probe)
         self._engine = create_async_engine(
             settings.url.get_secret_value(),
             pool_size=settings.pool_size,
@@ -50,15 +63,8 @@ class Database:
         Raises:
             DatabaseUnavailable: no connection, no answer in time, or the server is going away.
         """
-        try:
-            async with self._sessions.begin() as session:
-                yield session
-        except DBAPIError as error:
-            if error.connection_invalidated or _is_outage(error):
-                raise DatabaseUnavailable(f"PostgreSQL: {type(error.orig).__name__}") from error
-            raise
-        except (*_UNAVAILABLE, PoolTimeout) as error:
-            raise DatabaseUnavailable(f"PostgreSQL: {error or type(error).__name__}") from error
+        async with self._transaction(guarded=True) as session:
+            yield session
 
     async def ping(self) -> None:
         """Make sure that a query is answered, or raise `DatabaseUnavailable`."""
@@ -68,6 +74,32 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _transaction(self, *, guarded: bool) -> AsyncIterator[AsyncSession]:
+        guard = self._breaker.guard() if guarded and self._breaker is not None else nullcontext()
+        with _translated():
+            async with self._sessions.begin() as session:
+                with guard, _translated():
+                    async with asyncio.timeout(self._connect_timeout_s):
+                        await session.connection()
+                yield session
+
+    async def _probe(self) -> None:
+        async with self._transaction(guarded=False) as session:
+            await session.execute(text("SELECT 1"))
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if error.connection_invalidated or _is_outage(error):
+            raise DatabaseUnavailable(f"PostgreSQL: {type(error.orig).__name__}") from error
+        raise
+    except (*_UNAVAILABLE, PoolTimeout) as error:
+        raise DatabaseUnavailable(f"PostgreSQL: {str(error) or type(error).__name__}") from error
 
 
 def _is_outage(error: DBAPIError) -> bool:

@@ -41,6 +41,24 @@ async def take(session: AsyncSession) -> Overview:
     )
 
 
+_MORE_THAN = text(
+    """
+SELECT EXISTS (
+    SELECT FROM (
+        (SELECT FROM images WHERE status = 'pending' LIMIT :limit)
+        UNION ALL
+        (SELECT FROM images WHERE status IN ('embedding', 'indexing') LIMIT :limit)
+    ) AS backlog
+    OFFSET :most
+)"""
+)
+
+
+async def backlog_exceeds(session: AsyncSession, most: int) -> bool:
+    """Tell whether more than `most` images wait or are in work; reads no more of two partial indexes than it must."""
+    return bool(await session.scalar(_MORE_THAN, {"most": most, "limit": most + 1}))
+
+
 async def find_revision(session: AsyncSession) -> str | None:
     """Return the revision the database is at, or None where nothing was ever migrated."""
     if await session.scalar(text("SELECT to_regclass('alembic_version')")) is None:

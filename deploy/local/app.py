@@ -2,17 +2,21 @@
 
 import asyncio
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
 
 from api.main import create_app
 from api.settings import ApiSettings
+from common.breakers import BreakerState
 from common.errors import InfrastructureError, LikenessError
 from common.log import configure_logging
+from common.readiness import Dependency
 from common.serving import serving
 from common.vectors.base import VectorIndex
 from common.vectors.factory import create_vector_index
-from worker.context import open_worker
+from worker.context import WorkerContext, open_worker
 from worker.main import run_worker
 from worker.settings import WorkerSettings
 
@@ -24,10 +28,13 @@ _RETRY_S = 0.5
 async def run(api: ApiSettings, worker: WorkerSettings, stop: asyncio.Event) -> None:
     """Serve and work until `stop` is set, or one of the two dies."""
     vectors = create_vector_index(api.qdrant)
+    neighbour = _Neighbour()
     try:
         # Uploads are taken in from the start; the worker follows as soon as the embedder is ready.
-        async with serving(create_app(api, vectors=vectors), api.http.host, api.http.port) as server:
-            work = asyncio.create_task(_work(worker, vectors, stop))
+        async with serving(
+            create_app(api, vectors=vectors, neighbours=[neighbour.probe]), api.http.host, api.http.port
+        ) as server:
+            work = asyncio.create_task(_work(worker, vectors, stop, neighbour))
             try:
                 await asyncio.wait({server, work}, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -37,14 +44,43 @@ async def run(api: ApiSettings, worker: WorkerSettings, stop: asyncio.Event) -> 
         await vectors.close()
 
 
-async def _work(settings: WorkerSettings, vectors: VectorIndex, stop: asyncio.Event) -> None:
+class _Neighbour:
+    """The worker, as the api's `/ready` shows it. The api serves without it: uploads are kept until it works."""
+
+    def __init__(self) -> None:
+        self.waits_for: str | None = "it is starting"
+        """Why it does not run; None: it does."""
+        self.context: WorkerContext | None = None
+
+    async def probe(self) -> Dependency:
+        """Tell how the worker is; what it needs is asked by the api itself."""
+        detail = self.waits_for or ""
+        if self.context is not None:
+            states = self.context.breakers.states
+            down = [name for name, state in states.items() if state is not BreakerState.CLOSED]
+            detail = f"it waits for {' and '.join(down)}" if down else ""
+        return Dependency(name="worker", ok=not detail, needed=False, detail=detail)
+
+    @contextmanager
+    def running(self, context: WorkerContext) -> Iterator[None]:
+        """Note that the worker runs while inside."""
+        self.context, self.waits_for = context, None
+        try:
+            yield
+        finally:
+            self.context, self.waits_for = None, "it has stopped"
+
+
+async def _work(settings: WorkerSettings, vectors: VectorIndex, stop: asyncio.Event, neighbour: _Neighbour) -> None:
     while not stop.is_set():
         try:
             async with open_worker(settings, vectors) as context:
                 log.info("worker_ready")
-                await run_worker(context, settings, stop)
+                with neighbour.running(context):
+                    await run_worker(context, settings, stop)
         except InfrastructureError as error:
             log.info("worker_waits", code=error.code, reason=str(error))
+            neighbour.waits_for = str(error)
             await asyncio.sleep(_RETRY_S)
 
 

@@ -2,17 +2,21 @@
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import closing, suppress
 from io import BytesIO
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 from uuid import uuid4
 
 import pytest
+from minio.error import S3Error, ServerError
 from pydantic import SecretStr
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
-from common.errors import ObjectNotFound, StorageUnavailable
+from common.errors import ObjectCorrupt, ObjectNotFound, StorageUnavailable
 from common.settings import S3Settings
-from common.storage import ObjectStore, S3ObjectStore
+from common.storage import ObjectStore, S3ObjectStore, _persist
 from deploy.local.stores import Stores
 from tests.fakes.object_store import MemoryObjectStore
 from tests.fixtures.silence import silent_server
@@ -151,7 +155,7 @@ async def test_what_is_absent_is_not_found(store: ObjectStore, key: str) -> None
 async def test_more_than_was_expected_is_refused(store: ObjectStore, key: str) -> None:
     await put(store, key, b"12345")
     assert await store.get(key, max_bytes=5) == b"12345"
-    with pytest.raises(StorageUnavailable, match="larger than 4"):
+    with pytest.raises(ObjectCorrupt, match="larger than 4"):
         await store.get(key, max_bytes=4)
     assert await store.get(key, max_bytes=5) == b"12345", "the connection can be used again"
 
@@ -209,6 +213,64 @@ async def test_a_server_that_refuses_us_is_unavailable(stores: Stores, call: Cal
 async def test_a_server_that_never_answers_is_unavailable(stores: Stores, call: Call) -> None:
     with silent_server() as port:
         await fails(s3_settings(stores, endpoint=f"http://127.0.0.1:{port}", read_timeout_s=0.05), call)
+
+
+@every_call
+async def test_a_server_that_hangs_is_given_up_within_the_deadline(stores: Stores, call: Call) -> None:
+    """It is silent for less long than a single read may take."""
+    with silent_server() as port:
+        endpoint = f"http://127.0.0.1:{port}"
+        await fails(s3_settings(stores, endpoint=endpoint, read_timeout_s=0.5, timeout_s=0.05), call)
+
+
+@pytest.mark.parametrize("name", ["get", "stream"])
+async def test_a_body_that_drips_is_given_up_within_the_deadline(stores: Stores, name: str) -> None:
+    """Never silent for long enough to run into the deadline of a read, and never done."""
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError), closing(writer):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            while True:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        settings = s3_settings(stores, endpoint=f"http://127.0.0.1:{port}", timeout_s=0.2)
+        await fails(settings, {**dict(CALLS), "get": lambda store: store.get("any", max_bytes=1_000_000)}[name])
+
+
+async def test_a_hiccup_is_not_worth_a_word_but_nothing_begins_after_the_deadline() -> None:
+    failures: list[Exception] = [ProtocolError("closed"), ServerError("bad gateway", 502)]
+
+    def call() -> str:
+        if failures:
+            raise failures.pop(0)
+        return "done"
+
+    assert await asyncio.to_thread(_persist, call, time.monotonic() + 60) == "done"
+    failures += [ProtocolError("closed")] * 2
+    with pytest.raises(ProtocolError):
+        await asyncio.to_thread(_persist, call, time.monotonic())
+    assert len(failures) == 1, "one try and no other"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ReadTimeoutError(cast(Any, None), "/", "silent"), S3Error(cast(Any, None), "AccessDenied", "no", "/", "1", "2")],
+    ids=["silence", "refusal"],
+)
+async def test_what_will_not_be_better_in_a_moment_is_not_tried_again(error: Exception) -> None:
+    tries: list[int] = []
+
+    def call() -> None:
+        tries.append(1)
+        raise error
+
+    with pytest.raises(type(error)):
+        await asyncio.to_thread(_persist, call, time.monotonic() + 60)
+    assert tries == [1]
 
 
 # SeaweedFS creates a bucket on the first put, as its access key may; `ensure_bucket` is there to create it.

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Callable
 from typing import BinaryIO
 
-from common.errors import ObjectNotFound, StorageUnavailable
+from common.errors import ObjectCorrupt, ObjectNotFound, StorageUnavailable
 from common.storage import ObjectInfo
 
 
@@ -32,7 +32,7 @@ class MemoryObjectStore:
         """See `ObjectStore`."""
         data = self._load(key)
         if len(data) > max_bytes:
-            raise StorageUnavailable(f"object store: {key} is larger than {max_bytes} bytes")
+            raise ObjectCorrupt(f"object store: {key} is larger than {max_bytes} bytes")
         return data
 
     async def stream(self, key: str, *, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes]:

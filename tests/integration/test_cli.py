@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,17 +23,20 @@ from typer.testing import CliRunner
 from api.main import create_app
 from api.settings import ApiSettings
 from common import jobs
+from common.breakers import Breakers
 from common.db import images, lifecycle
 from common.db.engine import Database
 from common.db.images import NewImage
 from common.db.models import LOCAL_FOLDER_ID, LOCAL_OWNER_ID
+from common.errors import StorageUnavailable
 from common.serving import serving
-from common.settings import RedisSettings
+from common.settings import BreakerSettings, RedisSettings
 from common.status import ImageStatus
 from deploy.local.ports import LOOPBACK, choose_ports
 from deploy.local.stores import Stores
 from worker.cli import app
 from worker.cli.requeue import BATCH
+from worker.heartbeat import beat, find_workers
 
 NOWHERE = "redis://127.0.0.1:1/0"
 
@@ -186,6 +190,45 @@ async def test_status_counts_and_tells_what_is_wrong(run: Run, database: Databas
     assert "2 h" in shown.out
     assert "ViT/laion, 512 dimensions" in shown.out
     assert (ran.status, (await run("status", "--check")).status) == (0, 1)
+
+
+async def test_status_tells_which_workers_live_and_what_they_wait_for(run: Run, stores: Stores) -> None:
+    redis = jobs.create_redis(RedisSettings(url=SecretStr(stores.redis_url)))
+    await redis.flushdb()
+    well, ill = (Breakers("tests", BreakerSettings(failures=1, pause_s=3600)) for _ in range(2))
+    for breakers in (well, ill):
+        breakers.create("storage", StorageUnavailable)
+    beating = [
+        asyncio.create_task(beat(jobs.create_redis(RedisSettings(url=SecretStr(stores.redis_url))), name, breakers))
+        for name, breakers in (("one:1", well), ("two:2", ill))
+    ]
+    try:
+        async with asyncio.timeout(30):
+            while len(await find_workers(redis)) < 2:  # noqa: ASYNC110 - it asks Redis
+                await asyncio.sleep(0.01)
+        fine = await run("status", "--check")
+        assert (fine.status, "2 alive\n" in fine.out) == (0, True)
+        with suppress(StorageUnavailable), ill["storage"].guard():
+            raise StorageUnavailable("refused")
+        async with asyncio.timeout(30):  # at once, not with the next beat
+            while not any(worker.open for worker in await find_workers(redis)):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+        found = await run("status", "--check", "--json")
+        assert found.status == 1
+        assert found.data["workers"] == [
+            {"name": "one:1", "breakers": {"storage": "closed"}},
+            {"name": "two:2", "breakers": {"storage": "open"}},
+        ]
+        assert "2 alive; two:2 waits for storage" in (await run("status")).out
+    finally:
+        for task in beating:
+            task.cancel()
+        await asyncio.wait(beating)
+        await ill.close()
+        await redis.flushdb()
+        await redis.aclose(close_connection_pool=True)
+    unknown = await run("status", "--json", REDIS__URL=NOWHERE)
+    assert unknown.data["workers"] is None
 
 
 async def test_without_postgresql_the_status_is_3(run: Run, database_url: str) -> None:

@@ -9,10 +9,12 @@ from pydantic import SecretStr
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
+from common.breakers import Breaker, Breakers, BreakerState
 from common.db.engine import Database
 from common.errors import DatabaseUnavailable, NotFound
-from common.settings import DatabaseSettings
+from common.settings import BreakerSettings, DatabaseSettings
 from deploy.local.stores import Stores
+from tests.fixtures.proxy import proxy_to
 from tests.fixtures.silence import silent_server
 
 FOLDER = (
@@ -130,6 +132,44 @@ async def test_a_server_that_never_answers_is_an_outage() -> None:
         ) as database:
             with pytest.raises(DatabaseUnavailable):
                 await database.ping()
+
+
+async def test_a_server_that_stalls_is_given_up_in_time_with_connections_open_and_heals(database_url: str) -> None:
+    """A connection from the pool is checked before it is used: that, too, is part of getting one."""
+    address = make_url(database_url)
+    breakers = Breakers("tests", BreakerSettings(failures=1, pause_s=0.05, probe_timeout_s=5))
+    breaker = breakers.create("database", DatabaseUnavailable)
+    async with proxy_to(address.port or 5432) as proxy:
+        settings = DatabaseSettings(
+            url=SecretStr(address.set(port=proxy.port).render_as_string(hide_password=False)), connect_timeout_s=0.5
+        )
+        database = Database(settings, breaker)
+        try:
+            await asyncio.gather(database.ping(), database.ping())
+            proxy.stall()
+            async with asyncio.timeout(settings.command_timeout_s):  # which would rule otherwise
+                with pytest.raises(DatabaseUnavailable, match="TimeoutError"):
+                    await database.ping()
+                with pytest.raises(DatabaseUnavailable, match="not asked"):
+                    await database.ping()
+            proxy.go_on()
+            async with asyncio.timeout(60):
+                while breaker.state is not BreakerState.CLOSED:  # noqa: ASYNC110 - a property
+                    await asyncio.sleep(0.01)
+            await database.ping()
+        finally:
+            await breakers.close()
+            await database.close()
+
+
+async def test_an_error_within_a_transaction_opens_no_breaker(database_url: str) -> None:
+    breaker = Breaker("database", DatabaseUnavailable, BreakerSettings(failures=1), lambda _: None)
+    database = Database(DatabaseSettings(url=SecretStr(database_url), command_timeout_s=0.1), breaker)
+    with pytest.raises(DatabaseUnavailable):
+        async with database.begin() as session:
+            await session.execute(text("SELECT pg_sleep(60)"))
+    await database.ping()
+    await database.close()
 
 
 async def test_after_all_connections_were_killed_the_next_transaction_works(stores: Stores, database_url: str) -> None:

@@ -13,7 +13,8 @@ from arq.worker import Worker
 from pydantic import SecretStr
 
 from common import jobs
-from common.settings import RedisSettings
+from common.breakers import Breakers
+from common.settings import BreakerSettings, RedisSettings
 from deploy.local.stores import Stores
 from worker import main
 from worker.context import WorkerContext
@@ -56,7 +57,10 @@ class RecordingPipeline:
 
     @property
     def context(self) -> WorkerContext:
-        return cast(WorkerContext, SimpleNamespace(pipeline=self, leases=self.leases, sweeper=self.sweeper))
+        parts = SimpleNamespace(
+            pipeline=self, leases=self.leases, sweeper=self.sweeper, breakers=Breakers("tests", BreakerSettings())
+        )
+        return cast(WorkerContext, parts)
 
 
 def settings_for(url: str) -> WorkerSettings:

@@ -1,18 +1,29 @@
 """A worker's probes: alive while it runs, ready while all it needs answers, metrics for all it does."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import cast
 
 import httpx
 import pytest
 
+from common.breakers import EMBEDDER, STORAGE, VECTORS, Breakers
 from common.embedding import Readiness
-from common.errors import DatabaseUnavailable, LikenessError, StorageUnavailable, VectorIndexUnavailable
+from common.errors import (
+    DatabaseUnavailable,
+    EmbedderUnavailable,
+    LikenessError,
+    StorageUnavailable,
+    VectorIndexUnavailable,
+)
+from common.settings import BreakerSettings
 from deploy.local.ports import choose_ports
 from worker.context import WorkerContext
 from worker.health import serve_health
 from worker.settings import PipelineSettings
+
+FAILURES = {STORAGE: StorageUnavailable, VECTORS: VectorIndexUnavailable, EMBEDDER: EmbedderUnavailable}
 
 
 class Dependency:
@@ -36,9 +47,18 @@ def needed() -> dict[str, Dependency]:
 
 
 @pytest.fixture
-async def probe(needed: dict[str, Dependency]) -> AsyncIterator[httpx.AsyncClient]:
+async def breakers() -> AsyncIterator[Breakers]:
+    made = Breakers("tests", BreakerSettings(failures=1, pause_s=3600))
+    for name, failure in FAILURES.items():
+        made.create(name, failure)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def probe(needed: dict[str, Dependency], breakers: Breakers) -> AsyncIterator[httpx.AsyncClient]:
     (port,) = choose_ports(1)
-    context = cast(WorkerContext, SimpleNamespace(**needed))
+    context = cast(WorkerContext, SimpleNamespace(**needed, breakers=breakers))
     async with (
         serve_health(context, PipelineSettings(health_port=port)),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
@@ -51,7 +71,14 @@ async def test_a_worker_with_all_it_needs_is_ready(probe: httpx.AsyncClient) -> 
     assert response.status_code == 200
     assert response.json() == {
         "ready": True,
-        "dependencies": {"database": "ok", "storage": "ok", "vectors": "ok", "embedder": "ok"},
+        "dependencies": [
+            {"name": "database", "ok": True, "needed": True, "detail": "", "breaker": None},
+            {"name": "storage", "ok": True, "needed": True, "detail": "", "breaker": "closed"},
+            {"name": "vectors", "ok": True, "needed": True, "detail": "", "breaker": "closed"},
+            {"name": "embedder", "ok": True, "needed": True, "detail": "serving", "breaker": "closed"},
+        ],
+        "model": None,
+        "demo": False,
     }
 
 
@@ -69,9 +96,10 @@ async def test_a_worker_that_lacks_something_says_what(
     needed[name].error = error
     response = await probe.get("/ready")
     assert response.status_code == 503
-    states = response.json()["dependencies"]
-    assert states[name] == str(error)
-    assert {state for other, state in states.items() if other != name} == {"ok"}
+    assert response.json()["ready"] is False
+    assert {item["name"]: item["detail"] for item in response.json()["dependencies"] if not item["ok"]} == {
+        name: str(error)
+    }
     assert (await probe.get("/health")).status_code == 200, "it is alive all the same"
 
 
@@ -81,7 +109,21 @@ async def test_a_worker_whose_embedder_starts_is_not_ready(
     needed["embedder"].readiness = Readiness(status="starting", detail="loading weights")
     response = await probe.get("/ready")
     assert response.status_code == 503
-    assert response.json()["dependencies"]["embedder"] == "loading weights"
+    (embedder,) = [item for item in response.json()["dependencies"] if item["name"] == "embedder"]
+    assert (embedder["ok"], embedder["detail"]) == (False, "loading weights")
+
+
+@pytest.mark.parametrize("name", sorted(FAILURES))
+async def test_a_worker_with_an_open_breaker_is_not_ready(
+    probe: httpx.AsyncClient, breakers: Breakers, name: str
+) -> None:
+    with suppress(FAILURES[name]), breakers[name].guard():
+        raise FAILURES[name]("refused")
+    response = await probe.get("/ready")
+    assert response.status_code == 503
+    assert {item["name"]: item["breaker"] for item in response.json()["dependencies"] if not item["ok"]} == {
+        name: "open"
+    }
 
 
 async def test_metrics_are_those_of_a_worker(probe: httpx.AsyncClient) -> None:

@@ -1,6 +1,7 @@
 """`likeness status`: the whole service at a glance."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
@@ -15,7 +16,8 @@ from worker.cli.console import out, print_json, table
 from worker.cli.exits import Exit, plain_errors
 from worker.cli.options import Json
 from worker.cli.settings import CliSettings, read_settings
-from worker.cli.stores import open_database, queue_depth
+from worker.cli.stores import Queue, look_into_queue, open_database
+from worker.heartbeat import WorkerState
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,24 +27,30 @@ class Status:
     images: Overview
     model: EmbeddingModel | None
     revision: str | None
-    queue_depth: int | None
-    """Jobs that wait in Redis; None: it can't be reached."""
+    queue: Queue | None
+    """What Redis knows; None: it can't be reached."""
     queue_error: str | None
 
     @property
     def troubled(self) -> bool:
-        """Whether somebody should look: images were given up, or workers died or hang."""
-        return self.images.counts[ImageStatus.ERROR] > 0 or self.images.expired_leases > 0
+        """Whether somebody should look: images were given up, workers died or hang, or find something to be down."""
+        workers = self.queue.workers if self.queue else []
+        return (
+            self.images.counts[ImageStatus.ERROR] > 0
+            or self.images.expired_leases > 0
+            or any(worker.open for worker in workers)
+        )
 
 
 @plain_errors()
 def status(
     as_json: Json = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit with 1 when images are in error or leases have run out.")
+        bool,
+        typer.Option("--check", help="Exit with 1 when images are in error, leases have run out or breakers are open."),
     ] = False,
 ) -> None:
-    """Show images per state, the queue, what waits too long, expired leases and the active model."""
+    """Show images per state, the queue, the workers, what waits too long, expired leases and the active model."""
     found = asyncio.run(_take(read_settings()))
     if as_json:
         print_json(_as_data(found))
@@ -58,7 +66,7 @@ async def _take(settings: CliSettings) -> Status:
         model = await embedding_models.find_active(session)
         revision = await overview.find_revision(session)
     try:
-        return Status(images, model, revision, await queue_depth(settings.redis), None)
+        return Status(images, model, revision, await look_into_queue(settings.redis), None)
     except QueueUnavailable as error:
         return Status(images, model, revision, None, str(error))
 
@@ -67,7 +75,13 @@ def _as_data(found: Status) -> dict[str, object]:
     model = found.model
     return {
         **asdict(found.images),
-        "queue": {"reachable": found.queue_depth is not None, "depth": found.queue_depth, "error": found.queue_error},
+        "queue": {
+            "reachable": found.queue is not None,
+            "depth": found.queue and found.queue.depth,
+            "error": found.queue_error,
+        },
+        "workers": found.queue
+        and [{"name": worker.name, "breakers": worker.breakers} for worker in found.queue.workers],
         "model": model
         and {
             "label": embedding_models.label(model),
@@ -90,17 +104,24 @@ def _show(found: Status) -> None:
     images.add_row("all", f"{sum(found.images.counts.values()):,}")
     out.print(images)
     waiting = found.images.oldest_pending_s
-    queue = f"{found.queue_depth:,} jobs" if found.queue_error is None else f"unknown; {found.queue_error}"
+    unknown = f"unknown; {found.queue_error}"
     model = found.model
     facts = {
         "oldest pending": "none waits" if waiting is None else f"{duration(waiting)} overdue",
         "expired leases": f"{found.images.expired_leases:,}",
-        "queue": queue,
+        "queue": f"{found.queue.depth:,} jobs" if found.queue else unknown,
+        "workers": say_workers(found.queue.workers) if found.queue else unknown,
         "model": "none yet" if model is None else f"{embedding_models.label(model)}, {model.dim} dimensions",
         "revision": found.revision or "none",
     }
     for name, fact in facts.items():
         out.print(f"{name:>15}  {fact}", soft_wrap=True)
+
+
+def say_workers(workers: Sequence[WorkerState]) -> str:
+    """Say how many live, and what each of them takes to be down."""
+    down = [f"{worker.name} waits for {' and '.join(worker.open)}" for worker in workers if worker.open]
+    return "; ".join([f"{len(workers)} alive" if workers else "none alive", *down])
 
 
 def duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from arq.connections import ArqRedis
 from redis.exceptions import RedisError
@@ -12,6 +13,7 @@ from common.db.engine import Database
 from common.db.migrate import check_revision
 from common.errors import ConfigurationError, DatabaseUnavailable, QueueUnavailable
 from common.settings import DatabaseSettings, RedisSettings
+from worker.heartbeat import WorkerState, find_workers
 
 
 @asynccontextmanager
@@ -59,11 +61,18 @@ async def open_queue(settings: RedisSettings) -> AsyncIterator[ArqRedis]:
         await redis.aclose()
 
 
-async def queue_depth(settings: RedisSettings) -> int:
-    """Return how many jobs wait, or raise `QueueUnavailable`."""
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What Redis knows: how many jobs wait, and which workers live."""
+
+    depth: int
+    workers: list[WorkerState]
+
+
+async def look_into_queue(settings: RedisSettings) -> Queue:
+    """Return what Redis knows, or raise `QueueUnavailable`."""
     async with open_queue(settings) as redis:
         try:
-            depth: int = await redis.zcard(jobs.QUEUE)
+            return Queue(await redis.zcard(jobs.QUEUE), await find_workers(redis))
         except (RedisError, OSError) as error:
             raise QueueUnavailable(f"Redis: {error}") from error
-        return depth

@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
+from common.breakers import Breaker
 from common.embedder_client import EmbedderClient
 from common.embedding import COUNT_HEADER, DIM_HEADER, MAX_IMAGES, MAX_TEXTS, MODEL_HEADER, SIZE_HEADER
 from common.errors import (
@@ -20,7 +21,7 @@ from common.errors import (
     Overloaded,
     UnsupportedMedia,
 )
-from common.settings import EmbedderClientSettings
+from common.settings import BreakerSettings, EmbedderClientSettings
 
 MODEL = {
     "name": "m",
@@ -235,6 +236,59 @@ async def test_the_deadline_counts_for_the_whole_call() -> None:
     async with EmbedderClient(settings, transport=httpx.MockTransport(never)) as client:
         with pytest.raises(EmbedderUnavailable, match="TimeoutError"):
             await client.model()
+
+
+@pytest.mark.parametrize(
+    ("answer", "opens"),
+    [
+        (lambda: problem(500, "internal_error"), True),
+        (lambda: problem(503, "not_ready"), True),
+        (lambda: problem(429, "overloaded"), False),
+        (lambda: problem(422, "image_corrupt"), False),
+        (lambda: vectors_answer([[float("nan"), 0.0]]), False),
+    ],
+    ids=["500", "503", "429", "422", "nan"],
+)
+async def test_only_an_embedder_that_is_down_opens_the_breaker(
+    answer: Callable[[], httpx.Response], opens: bool
+) -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=MODEL) if request.url.path == "/model" else answer()
+
+    breaker = Breaker("embedder", EmbedderUnavailable, BreakerSettings(failures=2, pause_s=3600), lambda _: None)
+    settings = EmbedderClientSettings(url="http://embedder")
+    async with EmbedderClient(settings, breaker=breaker, transport=httpx.MockTransport(handle)) as client:
+        await client.model()
+        for _ in range(2):
+            with pytest.raises((EmbedderUnavailable, Overloaded)):
+                await client.encode_pixels([IMAGE])
+        assert breaker.closed is not opens
+    await breaker.close()
+
+
+async def test_the_breaker_is_closed_by_an_embedder_that_is_ready() -> None:
+    ready: list[bool] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/ready":
+            return problem(503, "not_ready")
+        ready.append(len(ready) > 1)
+        return httpx.Response(200, json={"status": "ready" if ready[-1] else "starting", "detail": "…", "model": None})
+
+    closed = asyncio.Event()
+    breaker = Breaker(
+        "embedder",
+        EmbedderUnavailable,
+        BreakerSettings(failures=1, pause_s=0.001),
+        lambda is_open: None if is_open else closed.set(),
+    )
+    settings = EmbedderClientSettings(url="http://embedder")
+    async with EmbedderClient(settings, breaker=breaker, transport=httpx.MockTransport(handle)) as client:
+        with pytest.raises(EmbedderUnavailable):
+            await client.model()
+        async with asyncio.timeout(30):
+            await closed.wait()
+    assert ready == [False, False, True]
 
 
 async def test_readiness_is_passed_on() -> None:

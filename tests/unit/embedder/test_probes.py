@@ -26,6 +26,7 @@ async def test_probes_answer_while_the_model_loads(serve: Serve, model: FakeClip
     assert (encode.status_code, encode.json()["code"]) == (503, "embedder_not_ready")
     assert later.status_code == 200
     assert later.json() == {
+        "ready": True,
         "status": "ready",
         "detail": "serving fake/seed-0",
         "model": model.info.model_dump(),

@@ -1,0 +1,126 @@
+"""The object store and the vector index behind their breakers. `ping` is what probes, so it always goes through."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import BinaryIO
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.breakers import Breaker
+from common.storage import ObjectInfo, ObjectStore
+from common.vectors.base import Collection, Filter, Match, Payload, Point, VectorIndex
+
+
+class GuardedObjectStore:
+    """An `ObjectStore` that is not asked while its breaker is open. Closing it closes the store."""
+
+    def __init__(self, store: ObjectStore, breaker: Breaker) -> None:
+        self._store = store
+        self._breaker = breaker
+        breaker.probe_with(store.ping)
+
+    async def put(self, key: str, data: BinaryIO, size: int, media_type: str) -> None:
+        """See `ObjectStore`."""
+        with self._breaker.guard():
+            await self._store.put(key, data, size, media_type)
+
+    async def get(self, key: str, *, max_bytes: int) -> bytes:
+        """See `ObjectStore`."""
+        with self._breaker.guard():
+            return await self._store.get(key, max_bytes=max_bytes)
+
+    async def stream(self, key: str, *, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes]:
+        """See `ObjectStore`."""
+        with self._breaker.guard():
+            async with aclosing(self._store.stream(key, offset=offset, length=length)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    async def find(self, key: str) -> ObjectInfo | None:
+        """See `ObjectStore`."""
+        with self._breaker.guard():
+            return await self._store.find(key)
+
+    async def delete(self, key: str) -> None:
+        """See `ObjectStore`."""
+        with self._breaker.guard():
+            await self._store.delete(key)
+
+    async def ensure_bucket(self) -> None:
+        """See `ObjectStore`."""
+        with self._breaker.guard():
+            await self._store.ensure_bucket()
+
+    async def ping(self) -> None:
+        """See `ObjectStore`."""
+        await self._store.ping()
+
+    async def close(self) -> None:
+        """See `ObjectStore`."""
+        await self._store.close()
+
+
+class GuardedVectorIndex:
+    """A `VectorIndex` that is not asked while its breaker is open. Closing it closes the index."""
+
+    def __init__(self, index: VectorIndex, breaker: Breaker) -> None:
+        self._index = index
+        self._breaker = breaker
+        breaker.probe_with(index.ping)
+
+    async def ensure(self, collection: Collection) -> None:
+        """See `VectorIndex`."""
+        with self._breaker.guard(proves=False):  # what is known to be there is not asked for
+            await self._index.ensure(collection)
+
+    async def upsert(self, collection: Collection, points: Sequence[Point]) -> None:
+        """See `VectorIndex`."""
+        with self._breaker.guard():
+            await self._index.upsert(collection, points)
+
+    async def set_payload(self, collection: Collection, id: UUID, payload: Payload) -> None:  # noqa: A002
+        """See `VectorIndex`."""
+        with self._breaker.guard():
+            await self._index.set_payload(collection, id, payload)
+
+    async def delete(self, collection: Collection, ids: Sequence[UUID]) -> None:
+        """See `VectorIndex`."""
+        with self._breaker.guard():
+            await self._index.delete(collection, ids)
+
+    async def query(
+        self,
+        collection: Collection,
+        vector: NDArray[np.float32],
+        *,
+        filter: Filter,  # noqa: A002
+        limit: int,
+        offset: int = 0,
+        min_score: float | None = None,
+        exclude: Sequence[UUID] = (),
+    ) -> list[Match]:
+        """See `VectorIndex`."""
+        with self._breaker.guard():
+            return await self._index.query(
+                collection, vector, filter=filter, limit=limit, offset=offset, min_score=min_score, exclude=exclude
+            )
+
+    async def fetch(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:
+        """See `VectorIndex`."""
+        with self._breaker.guard():
+            return await self._index.fetch(collection, ids)
+
+    async def count(self, collection: Collection) -> int:
+        """See `VectorIndex`."""
+        with self._breaker.guard():
+            return await self._index.count(collection)
+
+    async def ping(self) -> None:
+        """See `VectorIndex`."""
+        await self._index.ping()
+
+    async def close(self) -> None:
+        """See `VectorIndex`."""
+        await self._index.close()
