@@ -26,6 +26,7 @@ from worker.decode_pool import DecodeLimits, DecodePool
 from worker.extensions import StageContext, arrange, load_extensions
 from worker.gate import Gate
 from worker.leases import Leases
+from worker.metrics import BYTES_IN_FLIGHT
 from worker.moves import Moves
 from worker.pipeline import Pipeline
 from worker.settings import WorkerSettings
@@ -96,9 +97,11 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
         moves = Moves(database, worker_name(), model.id, lease)
         stack.push_async_callback(moves.close)
         leases = Leases(moves, lease)
+        memory = Budget(settings.worker.bytes_in_flight)
+        BYTES_IN_FLIGHT.set_function(lambda: memory.used)
         stages = arrange(
             [
-                Fetch(storage, Budget(settings.worker.bytes_in_flight)),
+                Fetch(storage, memory),
                 Decode(decoder),
                 Thumbnail(storage),
                 Embed(embedder, moves, settings.worker.embed_batch),

@@ -1,7 +1,7 @@
 """The sandboxed process that decodes images: `python -m worker.decode_child CONFIG`, started by the decode pool alone.
 
-It imports only Pillow, numpy and our imaging, limits itself, and then turns images into pixels, one after another,
-until its standard input ends.
+It imports only Pillow, numpy and our imaging, limits and confines itself, and then turns images into pixels, one after
+another, until its standard input ends.
 """
 
 import ctypes
@@ -19,6 +19,7 @@ import pillow_heif.options
 from PIL import AvifImagePlugin
 
 from common.errors import ImageRejected, ImageUnreadable
+from worker.confinement import confine
 from worker.decode_wire import LENGTH, OUT_OF_MEMORY, READY, ChildConfig, pack_picture, pack_refusal
 from worker.render import Renderer
 
@@ -34,6 +35,8 @@ def main() -> None:
     renderer = _find_renderer(config.renderer)
     _decode_in_one_thread()
     _limit_resources(config.memory_bytes)
+    if not confine():
+        sys.stderr.write("decode child: this system can't confine it; only its memory and time are limited\n")
     answers.write(READY)
     while (data := _read_image(requests)) is not None:
         _allow_cpu(config.cpu_s)
@@ -93,8 +96,8 @@ def _decode_in_one_thread() -> None:
 def _limit_resources(memory_bytes: int) -> None:
     """No written files, no core dumps, a bounded address space.
 
-    RLIMIT_NPROC is left alone: it counts threads too, without which libde265 (HEIC) can't decode. What a child forks
-    is killed with it.
+    RLIMIT_NPROC is left alone: it counts threads too, without which libde265 (HEIC) can't decode. Where `confine` can't
+    keep a child from forking, what it forks is killed with it.
     """
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)

@@ -11,4 +11,5 @@ STAGE_SECONDS = Histogram(
 OUTCOMES = Counter("likeness_images_processed", "Attempts that ended.", ["outcome"])
 IN_FLIGHT = Gauge("likeness_images_in_flight", "Images this worker has claimed.")
 AT_GATE = Gauge("likeness_images_at_gate", "Images this worker does not claim while what they need is down.")
+BYTES_IN_FLIGHT = Gauge("likeness_bytes_in_flight", "Bytes of uploaded files that this worker holds, or is fetching.")
 SWEPT = Counter("likeness_swept", "What the sweep healed.", ["kind"])

@@ -90,6 +90,10 @@ async def test_the_largest_allowed_picture_fits_the_default_limits() -> None:
         (b"sleep", "decode_timeout"),
         (b"segfault", "decode_crashed"),
         (b"exit", "decode_crashed"),
+        (b"fork", "decode_crashed"),
+        (b"spawn", "decode_crashed"),
+        (b"connect", "decode_crashed"),
+        (b"signal", "decode_crashed"),
     ],
 )
 async def test_a_hostile_image_fails_alone_and_the_pool_recovers(act: bytes, code: str) -> None:
@@ -106,6 +110,8 @@ async def test_a_hostile_image_fails_alone_and_the_pool_recovers(act: bytes, cod
         pictures_made = [result for result in results if isinstance(result, Rendered)]
         assert all(same(r, render(data, PREPROCESS, POLICY)) for r, data in zip(pictures_made, files, strict=True))
         assert (await pool.render(files[0])).width == 96
+        assert len(decode_children()) == 2
+    assert not decode_children()
 
 
 async def test_a_process_spoiled_by_one_image_is_not_blamed_on_the_next() -> None:
@@ -132,14 +138,18 @@ async def test_an_answer_without_end_is_cut_short() -> None:
         assert refusal.value.code == "decode_crashed"
 
 
-async def test_what_an_image_forks_is_killed() -> None:
-    async with running() as pool:
-        grandchild = (await pool.render(b"fork")).width
-        assert is_running(grandchild)
+async def test_what_a_child_forked_is_killed_with_it() -> None:
+    def forking(data: bytes, preprocess: Preprocess, policy: SizePolicy) -> Rendered:
+        raise NotImplementedError  # its module must not be imported here
 
+    forking.__module__, forking.__qualname__ = "tests.fixtures.forking_renderer", "render_after_fork"
+    async with running(renderer=forking) as pool:
+        assert len(decode_children()) == 2
+
+        assert (await pool.render(pictures.jpeg())).width == 96
         await pool.close()
 
-        await until(lambda: not is_running(grandchild))
+        await until(lambda: not decode_children())
 
 
 async def test_children_are_replaced_after_some_images() -> None:
