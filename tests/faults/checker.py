@@ -4,7 +4,8 @@ It asks the stores themselves, past the lines that tests break.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -24,6 +25,9 @@ from tests.faults.system import System
 
 _LOOK_S = 0.1
 _PAGE = 1000
+_UNSETTLED = """
+SELECT count(*) FROM images
+ WHERE id = ANY($1::uuid[]) AND (status <> ALL($2::text[]) OR status = 'done' AND payload_version <> indexed_version)"""
 
 
 @dataclass(slots=True)
@@ -54,19 +58,17 @@ class _Stores:
     rows: dict[str, Any]
     histories: dict[str, list[Event]]
     embeddings: dict[str, bytes]
-    points: dict[str, list[float]]
+    points: dict[str, dict[str, Any]]
 
 
 async def settle(system: System, ids: Sequence[str], within_s: float) -> None:
     """Wait until the accepted images are `done` or in `error`; after the deadline the check tells which are not."""
-    connection = await _connect(system)
+    connection = await connect(system)
     deadline = monotonic() + within_s
     settled = [str(status) for status in SETTLED]
     try:
         while monotonic() < deadline:
-            unsettled = await connection.fetchval(
-                "SELECT count(*) FROM images WHERE id = ANY($1::uuid[]) AND status <> ALL($2::text[])", ids, settled
-            )
+            unsettled = await connection.fetchval(_UNSETTLED, ids, settled)
             if not unsettled:
                 return
             await asyncio.sleep(_LOOK_S)
@@ -133,34 +135,43 @@ def _check_points(stores: _Stores, outcome: Outcome) -> None:
     outcome.lost += [f"{id_}: no point" for id_ in done.keys() - stores.points.keys()]
     outcome.doubled += [f"{id_}: a point without a `done` row" for id_ in stores.points.keys() - done.keys()]
     for id_ in done.keys() & stores.points.keys():
-        vector = np.frombuffer(stores.embeddings.get(done[id_]["sha256"], b""), dtype="<f4")
-        if vector.shape != (len(stores.points[id_]),) or not np.allclose(vector, stores.points[id_], atol=1e-5):
+        row, point = done[id_], stores.points[id_]
+        vector = np.frombuffer(stores.embeddings.get(row["sha256"], b""), dtype="<f4")
+        if vector.shape != (len(point["vector"]),) or not np.allclose(vector, point["vector"], atol=1e-5):
             outcome.lost.append(f"{id_}: its point is not its embedding")
+        if (point["payload"].get("category"), point["payload"]["tags"]) != (row["category"], row["tags"]):
+            outcome.lost.append(f"{id_}: the edit of its category or tags")
     contents = [(row["folder_id"], row["sha256"]) for row in stores.rows.values()]
     if len(contents) != len(set(contents)):
         outcome.doubled.append("two rows of one folder have the same bytes")
 
 
-async def _missing_objects(system: System, rows: Sequence[Any]) -> list[str]:
-    store = S3ObjectStore(
-        S3Settings(
-            endpoint=system.stores.s3_endpoint,
-            access_key=system.stores.s3_access_key,
-            secret_key=SecretStr(system.stores.s3_secret_key),
-            bucket=system.stores.bucket,
-        )
+@asynccontextmanager
+async def object_store(system: System) -> AsyncIterator[S3ObjectStore]:
+    """Open the object store past the line that tests break."""
+    settings = S3Settings(
+        endpoint=system.stores.s3_endpoint,
+        access_key=system.stores.s3_access_key,
+        secret_key=SecretStr(system.stores.s3_secret_key),
+        bucket=system.stores.bucket,
     )
-    keys = [object_key(row["sha256"]) for row in rows]
-    keys += [thumbnail_key(row["sha256"]) for row in rows if row["status"] == ImageStatus.DONE]
+    store = S3ObjectStore(settings)
     try:
-        found = await asyncio.gather(*map(store.find, keys))
+        yield store
     finally:
         await store.close()
+
+
+async def _missing_objects(system: System, rows: Sequence[Any]) -> list[str]:
+    keys = [object_key(row["sha256"]) for row in rows]
+    keys += [thumbnail_key(row["sha256"]) for row in rows if row["status"] == ImageStatus.DONE]
+    async with object_store(system) as store:
+        found = await asyncio.gather(*map(store.find, keys))
     return [f"{key}: not in the object store" for key, object_ in zip(keys, found, strict=True) if object_ is None]
 
 
 async def _read(system: System) -> _Stores:
-    connection = await _connect(system)
+    connection = await connect(system)
     try:
         rows = await connection.fetch("SELECT * FROM images")
         events = await connection.fetch(
@@ -174,7 +185,7 @@ async def _read(system: System) -> _Stores:
     for event in events:
         before = ImageStatus(event["from_status"]) if event["from_status"] else None
         histories[str(event["image_id"])].append(Event(before, ImageStatus(event["to_status"]), event["attempt"]))
-    points: dict[str, list[float]] = {}
+    points: dict[str, dict[str, Any]] = {}
     for collection in collections:
         points |= await _points(system, collection["collection"])
     return _Stores(
@@ -185,20 +196,34 @@ async def _read(system: System) -> _Stores:
     )
 
 
-async def _points(system: System, collection: str) -> dict[str, list[float]]:
-    points: dict[str, list[float]] = {}
+async def _points(system: System, collection: str) -> dict[str, dict[str, Any]]:
+    points: dict[str, dict[str, Any]] = {}
     offset: str | None = None
     async with httpx.AsyncClient(base_url=system.vectors_url, trust_env=False) as client:
         while True:
-            body = {"limit": _PAGE, "offset": offset, "with_payload": False, "with_vector": True}
+            body = {"limit": _PAGE, "offset": offset, "with_payload": True, "with_vector": True}
             response = await client.post(f"/collections/{collection}/points/scroll", json=body)
             response.raise_for_status()
             result = response.json()["result"]
-            points |= {str(UUID(record["id"])): record["vector"] for record in result["points"]}
+            points |= {str(UUID(record["id"])): record for record in result["points"]}
             offset = result["next_page_offset"]
             if offset is None:
                 return points
 
 
-async def _connect(system: System) -> "asyncpg.Connection[asyncpg.Record]":
+async def codes(system: System, ids: Sequence[str]) -> set[str]:
+    """Return why attempts at these images have failed so far."""
+    connection = await connect(system)
+    try:
+        found = await connection.fetch(
+            "SELECT DISTINCT error_code FROM image_events WHERE image_id = ANY($1::uuid[]) AND error_code IS NOT NULL",
+            ids,
+        )
+    finally:
+        await connection.close()
+    return {row["error_code"] for row in found}
+
+
+async def connect(system: System) -> "asyncpg.Connection[asyncpg.Record]":
+    """Open a connection past the line that tests break."""
     return await asyncpg.connect(system.stores.database_url.replace("+asyncpg", ""))

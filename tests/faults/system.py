@@ -37,9 +37,9 @@ _SETTINGS = {
     "DATABASE__POOL_SIZE": "5",
     "DATABASE__CONNECT_TIMEOUT_S": "2",
     "DATABASE__COMMAND_TIMEOUT_S": "3",
-    "S3__READ_TIMEOUT_S": "2",
-    "EMBEDDER__TIMEOUT_S": "3",
-    "QDRANT__TIMEOUT_S": "3",
+    "S3__READ_TIMEOUT_S": "1",
+    "EMBEDDER__TIMEOUT_S": "2",
+    "QDRANT__TIMEOUT_S": "1",
     "LOG__FORMAT": "json",
 }
 
