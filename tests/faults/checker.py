@@ -23,6 +23,8 @@ from common.storage import S3ObjectStore, object_key, thumbnail_key
 from tests.faults.history import Event, read
 from tests.faults.system import System
 
+HEALED_WITHIN_S = 180.0
+"""When to give up waiting: long after the longest backoff, lease and sweep."""
 _LOOK_S = 0.1
 _PAGE = 1000
 _UNSETTLED = """
@@ -35,7 +37,7 @@ class Outcome:
     """What became of the images of one fault."""
 
     images: int
-    healed_s: float
+    healed_s: float = 0.0
     lost: list[str] = field(default_factory=list)
     """Accepted, and now without row, bytes, thumbnail or point, or in a state they should not be in."""
     doubled: list[str] = field(default_factory=list)
@@ -52,8 +54,8 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class _Stores:
-    """What the stores hold, read once."""
+class Stores:
+    """What the stores hold, read once: all but the objects."""
 
     rows: dict[str, Any]
     histories: dict[str, list[Event]]
@@ -61,7 +63,7 @@ class _Stores:
     points: dict[str, dict[str, Any]]
 
 
-async def settle(system: System, ids: Sequence[str], within_s: float) -> None:
+async def settle(system: System, ids: Sequence[str], within_s: float = HEALED_WITHIN_S) -> None:
     """Wait until the accepted images are `done` or in `error`; after the deadline the check tells which are not."""
     connection = await connect(system)
     deadline = monotonic() + within_s
@@ -83,7 +85,7 @@ async def check(
     healing_since: float,
     errors: Mapping[str, str] | None = None,
     deleted: Sequence[str] = (),
-    within_s: float = 60,
+    within_s: float = HEALED_WITHIN_S,
 ) -> Outcome:
     """Wait until all is settled, then hold the stores against the promises.
 
@@ -97,17 +99,25 @@ async def check(
     """
     kept = sorted(set(ids) - set(deleted))
     await settle(system, kept, within_s)
-    outcome = Outcome(images=len(set(ids)), healed_s=monotonic() - healing_since)
+    healed_s = monotonic() - healing_since
     stores = await _read(system)
-    for id_ in kept:
-        _check_image(stores, id_, (errors or {}).get(id_), outcome)
-    _check_points(stores, outcome)
+    outcome = judge(stores, kept, errors or {}, deleted)
+    outcome.healed_s = healed_s
     outcome.lost += await _missing_objects(system, [stores.rows[id_] for id_ in kept if id_ in stores.rows])
+    return outcome
+
+
+def judge(stores: Stores, kept: Sequence[str], errors: Mapping[str, str], deleted: Sequence[str]) -> Outcome:
+    """Hold what the stores hold against the promises; pure. The arguments are those of `check`."""
+    outcome = Outcome(images=len(kept) + len(deleted))
+    for id_ in kept:
+        _check_image(stores, id_, errors.get(id_), outcome)
+    _check_points(stores, outcome)
     outcome.doubled += [f"{id_}: deleted, and still there" for id_ in deleted if id_ in stores.rows]
     return outcome
 
 
-def _check_image(stores: _Stores, id_: str, error: str | None, outcome: Outcome) -> None:
+def _check_image(stores: Stores, id_: str, error: str | None, outcome: Outcome) -> None:
     row = stores.rows.get(id_)
     if row is None:
         outcome.lost.append(f"{id_}: no row")
@@ -129,7 +139,7 @@ def _check_image(stores: _Stores, id_: str, error: str | None, outcome: Outcome)
             outcome.doubled.append(f"{id_}: finished {finished} times")
 
 
-def _check_points(stores: _Stores, outcome: Outcome) -> None:
+def _check_points(stores: Stores, outcome: Outcome) -> None:
     """Every `done` image of the whole database has its point and no other one is there."""
     done = {id_: row for id_, row in stores.rows.items() if row["status"] == ImageStatus.DONE}
     outcome.lost += [f"{id_}: no point" for id_ in done.keys() - stores.points.keys()]
@@ -170,7 +180,7 @@ async def _missing_objects(system: System, rows: Sequence[Any]) -> list[str]:
     return [f"{key}: not in the object store" for key, object_ in zip(keys, found, strict=True) if object_ is None]
 
 
-async def _read(system: System) -> _Stores:
+async def _read(system: System) -> Stores:
     connection = await connect(system)
     try:
         rows = await connection.fetch("SELECT * FROM images")
@@ -188,7 +198,7 @@ async def _read(system: System) -> _Stores:
     points: dict[str, dict[str, Any]] = {}
     for collection in collections:
         points |= await _points(system, collection["collection"])
-    return _Stores(
+    return Stores(
         rows={str(row["id"]): row for row in rows},
         histories=histories,
         embeddings={row["sha256"]: row["vector"] for row in embeddings},

@@ -6,6 +6,7 @@ Tests apply them one by one while uploads flow; the random run draws from them.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 
 import asyncpg
@@ -160,16 +161,13 @@ async def tear_upserts(system: System, seconds: float) -> None:
     await system.script(system.vectors_url, torn_upserts=0)
 
 
-async def kill_workers(system: System, seconds: float) -> None:
-    """A worker dies between two stages; another one takes its place at once."""
-    end, number = monotonic() + seconds, 0
-    while monotonic() < end:
-        boundary = BOUNDARIES[number % len(BOUNDARIES)]
-        number += 1
-        system.orders.give(boundary, "kill")
-        worker = system.workers[await system.orders.taken(boundary, "kill")]
-        await worker.wait()
-        await worker.start()
+async def kill_worker(boundary: str, system: System, seconds: float) -> None:
+    """A worker dies when it brings an image to the boundary, and stays away."""
+    system.orders.give(boundary, "kill")
+    worker = system.workers[await system.orders.taken(boundary, "kill")]
+    await worker.wait()
+    await asyncio.sleep(seconds)
+    await worker.start()
 
 
 async def freeze_worker(system: System, seconds: float) -> None:
@@ -212,7 +210,7 @@ OUTAGES = (
 """What a system must bear while uploads flow."""
 
 DEATHS = (
-    Fault("workers killed", kill_workers, spends_tries=True),
+    *(Fault(f"worker killed: {name}", partial(kill_worker, name), spends_tries=True) for name in BOUNDARIES),
     Fault("worker frozen", freeze_worker, spends_tries=True),
 )
-"""What workers do; `test_workers.py` has a test for each, the random run draws from them too."""
+"""What workers do; `test_workers.py` has tests of its own for that, the random run draws from them too."""

@@ -19,7 +19,7 @@ async def test_deleted_while_indexed(system: System, traffic: Traffic, verdict: 
     for id_ in deleted:
         (await system.client.delete(f"/images/{id_}")).raise_for_status()
     system.orders.clear()
-    await settle(system, ids[3:], within_s=60)
+    await settle(system, ids[3:])
     await bury(system)
     outcome = await verdict(deleted=deleted)
     assert outcome.tries_spent == 0

@@ -47,7 +47,7 @@ async def test_objects_missing_or_corrupt(system: System, traffic: Traffic, verd
 async def test_collection_lost(system: System, traffic: Traffic, verdict: Verdict) -> None:
     """What is on its way arrives in a new collection; what was there before comes back from the kept vectors."""
     await traffic.send(*pictures(4))
-    await settle(system, traffic.accepted, within_s=60)
+    await settle(system, traffic.accepted)
     system.orders.give("embedded", "hold")
     on_their_way = await traffic.send(*pictures(4))
     async with httpx.AsyncClient(base_url=system.vectors_url, trust_env=False) as client:
@@ -55,7 +55,7 @@ async def test_collection_lost(system: System, traffic: Traffic, verdict: Verdic
             (await client.delete(f"/collections/{collection['name']}")).raise_for_status()
     system.orders.clear()
     await until_failed(system, on_their_way, {"vector_index_unavailable"})
-    await settle(system, traffic.accepted, within_s=60)
+    await settle(system, traffic.accepted)
     await restore_points(system)
     outcome = await verdict()
     assert outcome.tries_spent == 0

@@ -24,7 +24,7 @@ async def test_killed_at_every_stage_boundary(system: System, traffic: Traffic, 
         await worker.wait()
         killed = monotonic()
         # No image sees more deaths than it has tries.
-        await asyncio.gather(worker.start(), settle(system, traffic.accepted, within_s=60))
+        await asyncio.gather(worker.start(), settle(system, traffic.accepted))
     outcome = await verdict(since=killed)
     assert outcome.tries_spent >= len(DEADLY)
 
@@ -37,7 +37,7 @@ async def test_frozen_past_its_lease(system: System, traffic: Traffic, verdict: 
         await traffic.send(*pictures(8))
         number = await system.orders.taken(boundary, "stop")
         frozen = monotonic()
-        await settle(system, traffic.accepted, within_s=60)
+        await settle(system, traffic.accepted)
         healed_s = monotonic() - frozen
         system.workers[number].resume()
         async with asyncio.timeout(60):
