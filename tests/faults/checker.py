@@ -45,7 +45,7 @@ class Outcome:
     illegal: list[str] = field(default_factory=list)
     """Histories and counts of tries that no sequence of legal moves explains."""
     tries_spent: int = 0
-    """Tries that silent deaths cost, over all images."""
+    """What the images of the fault have lost of their tries, in sum."""
 
     @property
     def clean(self) -> bool:
@@ -128,15 +128,14 @@ def _check_image(stores: Stores, id_: str, error: str | None, outcome: Outcome) 
         return
     walk = read(stores.histories[id_])
     outcome.illegal += [f"{id_}: {problem}" for problem in walk.problems]
-    outcome.tries_spent += walk.reclaims
     if row["status"] == ImageStatus.DONE:
         # The claim that led to `done` cost a try as well; a requeue gives all back.
         spent = TRIES - 1 - row["tries_left"]
-        if not walk.requeues and spent != walk.reclaims:
-            outcome.illegal.append(f"{id_}: {spent} tries spent by {walk.reclaims} silent deaths")
-        finished = sum(event.after is ImageStatus.DONE for event in stores.histories[id_])
-        if finished != 1:
-            outcome.doubled.append(f"{id_}: finished {finished} times")
+        outcome.tries_spent += spent
+        if not walk.requeues and not 0 <= spent <= walk.reclaims:
+            outcome.illegal.append(f"{id_}: {spent} tries spent by {walk.reclaims} leases that ran out")
+        if walk.finishes != 1:
+            outcome.doubled.append(f"{id_}: finished {walk.finishes} times")
 
 
 def _check_points(stores: Stores, outcome: Outcome) -> None:

@@ -117,6 +117,13 @@ async def slow_storage(system: System, seconds: float) -> None:
     await system.lines.storage.heal()
 
 
+async def kill_api(system: System, seconds: float) -> None:
+    """The api dies in the middle of uploads and stays away."""
+    await system.api.kill()
+    await asyncio.sleep(seconds)
+    await system.api.start()
+
+
 async def kill_embedder(system: System, seconds: float) -> None:
     """The embedder dies and stays away."""
     await system.embedder.kill()
@@ -189,6 +196,7 @@ async def move_clocks(system: System, seconds: float) -> None:
 
 
 OUTAGES = (
+    Fault("api killed", kill_api, shows="ConnectError"),
     Fault("redis flushed", flush_redis),
     Fault("redis killed", kill_redis),
     Fault("redis frozen", freeze_redis),

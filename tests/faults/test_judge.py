@@ -31,7 +31,7 @@ def test_a_history_with_reclaims_failures_and_a_requeue_is_legal() -> None:
             Event(S.INDEXING, S.DONE, 4),
         ]
     )
-    assert (walk.problems, walk.reclaims, walk.requeues) == ([], 1, 1)
+    assert (walk.problems, walk.reclaims, walk.requeues, walk.finishes) == ([], 1, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -42,10 +42,10 @@ def test_a_history_with_reclaims_failures_and_a_requeue_is_legal() -> None:
         [*RECORDED, Event(S.PENDING, S.EMBEDDING, 0)],
         [*RECORDED, Event(S.EMBEDDING, S.INDEXING, 1)],
         [*RECORDED, *FINISHED, Event(S.INDEXING, S.DONE, 1)],
-        [*RECORDED, *FINISHED, Event(S.DONE, S.PENDING, 1)],
+        [*RECORDED, *FINISHED, Event(S.DONE, S.EMBEDDING, 2)],
         [*RECORDED, FINISHED[0], Event(S.EMBEDDING, S.INDEXING, 2)],
     ],
-    ids=["born stored", "a step skipped", "no fence", "a claim skipped", "done twice", "done undone", "another fence"],
+    ids=["born stored", "a step skipped", "no fence", "a claim skipped", "done twice", "claimed when done", "another fence"],
 )
 def test_an_illegal_history_is_found(events: list[Event]) -> None:
     assert len(read(events).problems) == 1

@@ -8,8 +8,9 @@ import pytest
 from tests.fakes.embedder_server import ANSWERS
 from tests.faults.checker import codes
 from tests.faults.conftest import Verdict
-from tests.faults.faults import OUTAGES, Fault
-from tests.faults.system import System
+from tests.faults.faults import OUTAGES, Fault, crash_postgres
+from tests.faults.holding import held
+from tests.faults.system import LEASE_S, System
 from tests.faults.traffic import LONG, Traffic, lasting, pictures
 
 TIMEOUT_S = 600
@@ -41,3 +42,12 @@ async def test_embedder_answers_nonsense(system: System, traffic: Traffic, verdi
     outcome = await verdict()
     assert outcome.tries_spent == 0
     assert await codes(system, traffic.accepted) == {"embedder_unavailable", "overloaded"}
+
+
+async def test_postgresql_away_for_longer_than_leases(system: System, traffic: Traffic, verdict: Verdict) -> None:
+    """Nobody could renew a lease, so that leases ran out tells of no death."""
+    await held(system, traffic, "decoded", 4)
+    await crash_postgres(system, LEASE_S + 1)
+    whole = monotonic()
+    outcome = await verdict(since=whole)
+    assert outcome.tries_spent == 0

@@ -1,15 +1,14 @@
 """Two things at once to one image: deleted, edited, requeued or uploaded again while a worker has it."""
 
 import asyncio
-from collections.abc import Sequence
 
 from tests.faults.checker import connect, settle
 from tests.faults.conftest import Verdict
+from tests.faults.holding import held
 from tests.faults.system import System
 from tests.faults.traffic import Traffic, pictures
 
 _LOOK_S = 0.05
-_IN_STATE = "SELECT count(*) FROM images WHERE id = ANY($1::uuid[]) AND status = $2"
 
 
 async def test_deleted_while_indexed(system: System, traffic: Traffic, verdict: Verdict) -> None:
@@ -52,21 +51,6 @@ async def test_uploaded_forty_times_at_once(system: System, traffic: Traffic, ve
     assert len({id_ for (id_,) in answers}) == 1
     outcome = await verdict()
     assert (outcome.images, outcome.tries_spent) == (1, 0)
-
-
-async def held(system: System, traffic: Traffic, boundary: str, number: int) -> Sequence[str]:
-    """Upload pictures and wait until workers hold them all at a boundary."""
-    system.orders.give(boundary, "hold")
-    ids = await traffic.send(*pictures(number))
-    state = "indexing" if boundary in ("embedded", "indexed") else "embedding"
-    connection = await connect(system)
-    try:
-        async with asyncio.timeout(60):
-            while await connection.fetchval(_IN_STATE, ids, state) < number:  # noqa: ASYNC110 - in the workers
-                await asyncio.sleep(_LOOK_S)
-    finally:
-        await connection.close()
-    return ids
 
 
 async def bury(system: System) -> None:
