@@ -45,7 +45,15 @@ def test_a_history_with_reclaims_failures_and_a_requeue_is_legal() -> None:
         [*RECORDED, *FINISHED, Event(S.DONE, S.EMBEDDING, 2)],
         [*RECORDED, FINISHED[0], Event(S.EMBEDDING, S.INDEXING, 2)],
     ],
-    ids=["born stored", "a step skipped", "no fence", "a claim skipped", "done twice", "claimed when done", "another fence"],
+    ids=[
+        "born stored",
+        "a step skipped",
+        "no fence",
+        "a claim skipped",
+        "done twice",
+        "claimed when done",
+        "another fence",
+    ],
 )
 def test_an_illegal_history_is_found(events: list[Event]) -> None:
     assert len(read(events).problems) == 1
