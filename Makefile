@@ -1,6 +1,6 @@
 # Everything runs from .venv, which the first target that needs it builds from the locked requirements.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench soak format lint types contracts lock clean
+.PHONY: help run demo test faults check bench soak format lint types contracts lock clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -24,6 +24,9 @@ test: $(VENV)/dev.stamp ## Run the whole test suite and hold its branch coverage
 	$(BIN)/coverage run -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --include 'common/*,api/*,worker/*' --fail-under 90
+
+faults: $(VENV)/dev.stamp ## Break everything for real and print what became of the images; FAULTS_SEED, FAULTS_MINUTES
+	FAULTS_LONG=1 $(BIN)/python -m pytest tests/faults
 
 check: format lint types contracts test ## Check format, lint, types and import contracts, then run the tests
 

@@ -86,17 +86,22 @@ logged AS (
 )
 SELECT id FROM moved"""
 
+# Claimed before PostgreSQL was started last: nobody could renew the lease meanwhile. That it ran out tells of no death,
+# and costs no try.
+_OUTAGE = "updated_at < pg_postmaster_start_time()"
+
+_ABANDONED = f"status IN ('embedding', 'indexing') AND lease_until < now() AND (tries_left > 0 OR {_OUTAGE})"
+
 _CLAIM = text(
-    """
+    f"""
 WITH due AS (
-    SELECT id, status FROM images
-     WHERE id = ANY(CAST(:ids AS uuid[])) AND tries_left > 0
-       AND (status = 'pending' AND next_run_at <= now()
-            OR status IN ('embedding', 'indexing') AND lease_until < now())
+    SELECT id, status, (status <> 'pending' AND {_OUTAGE})::int AS refund FROM images
+     WHERE id = ANY(CAST(:ids AS uuid[]))
+       AND (status = 'pending' AND tries_left > 0 AND next_run_at <= now() OR {_ABANDONED})
      ORDER BY id FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE images
-       SET status = 'embedding', attempt = attempt + 1, tries_left = tries_left - 1, lease_owner = :worker,
+       SET status = 'embedding', attempt = attempt + 1, tries_left = tries_left - 1 + refund, lease_owner = :worker,
            lease_until = now() + CAST(:lease AS interval), updated_at = now()
       FROM due WHERE images.id = due.id
     RETURNING images.id, attempt, tries_left, owner_id, folder_id, sha256, object_key, media_type, byte_size,
@@ -107,7 +112,7 @@ WITH due AS (
 )
 SELECT id, attempt, tries_left, owner_id, folder_id, sha256, object_key, media_type, byte_size,
        category, tags, created_at, payload_version
-  FROM claimed"""
+  FROM claimed"""  # noqa: S608 - constants
 )
 
 
@@ -199,7 +204,7 @@ _BURY = text(
     f"""
 WITH held AS (
     SELECT id, status, lease_owner FROM images
-     WHERE status IN ('embedding', 'indexing') AND lease_until < now() AND tries_left = 0
+     WHERE status IN ('embedding', 'indexing') AND lease_until < now() AND tries_left = 0 AND NOT {_OUTAGE}
      ORDER BY id FOR UPDATE SKIP LOCKED
 ), moved AS (
     UPDATE images
@@ -213,12 +218,10 @@ WITH held AS (
 )
 
 _FIND_DUE = text(
-    """
+    f"""
 SELECT id FROM images
- WHERE tries_left > 0
-   AND (status = 'pending' AND next_run_at <= now() - CAST(:overdue AS interval)
-        OR status IN ('embedding', 'indexing') AND lease_until < now())
- ORDER BY next_run_at LIMIT :limit"""
+ WHERE status = 'pending' AND tries_left > 0 AND next_run_at <= now() - CAST(:overdue AS interval) OR {_ABANDONED}
+ ORDER BY next_run_at LIMIT :limit"""  # noqa: S608 - constants
 )
 
 

@@ -4,7 +4,8 @@ It asks the stores themselves, past the lines that tests break.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -22,8 +23,13 @@ from common.storage import S3ObjectStore, object_key, thumbnail_key
 from tests.faults.history import Event, read
 from tests.faults.system import System
 
+HEALED_WITHIN_S = 180.0
+"""When to give up waiting: long after the longest backoff, lease and sweep."""
 _LOOK_S = 0.1
 _PAGE = 1000
+_UNSETTLED = """
+SELECT count(*) FROM images
+ WHERE id = ANY($1::uuid[]) AND (status <> ALL($2::text[]) OR status = 'done' AND payload_version <> indexed_version)"""
 
 
 @dataclass(slots=True)
@@ -31,7 +37,7 @@ class Outcome:
     """What became of the images of one fault."""
 
     images: int
-    healed_s: float
+    healed_s: float = 0.0
     lost: list[str] = field(default_factory=list)
     """Accepted, and now without row, bytes, thumbnail or point, or in a state they should not be in."""
     doubled: list[str] = field(default_factory=list)
@@ -39,7 +45,7 @@ class Outcome:
     illegal: list[str] = field(default_factory=list)
     """Histories and counts of tries that no sequence of legal moves explains."""
     tries_spent: int = 0
-    """Tries that silent deaths cost, over all images."""
+    """What the images of the fault have lost of their tries, in sum."""
 
     @property
     def clean(self) -> bool:
@@ -48,25 +54,23 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class _Stores:
-    """What the stores hold, read once."""
+class Stores:
+    """What the stores hold, read once: all but the objects."""
 
     rows: dict[str, Any]
     histories: dict[str, list[Event]]
     embeddings: dict[str, bytes]
-    points: dict[str, list[float]]
+    points: dict[str, dict[str, Any]]
 
 
-async def settle(system: System, ids: Sequence[str], within_s: float) -> None:
+async def settle(system: System, ids: Sequence[str], within_s: float = HEALED_WITHIN_S) -> None:
     """Wait until the accepted images are `done` or in `error`; after the deadline the check tells which are not."""
-    connection = await _connect(system)
+    connection = await connect(system)
     deadline = monotonic() + within_s
     settled = [str(status) for status in SETTLED]
     try:
         while monotonic() < deadline:
-            unsettled = await connection.fetchval(
-                "SELECT count(*) FROM images WHERE id = ANY($1::uuid[]) AND status <> ALL($2::text[])", ids, settled
-            )
+            unsettled = await connection.fetchval(_UNSETTLED, ids, settled)
             if not unsettled:
                 return
             await asyncio.sleep(_LOOK_S)
@@ -81,7 +85,7 @@ async def check(
     healing_since: float,
     errors: Mapping[str, str] | None = None,
     deleted: Sequence[str] = (),
-    within_s: float = 60,
+    within_s: float = HEALED_WITHIN_S,
 ) -> Outcome:
     """Wait until all is settled, then hold the stores against the promises.
 
@@ -95,17 +99,25 @@ async def check(
     """
     kept = sorted(set(ids) - set(deleted))
     await settle(system, kept, within_s)
-    outcome = Outcome(images=len(set(ids)), healed_s=monotonic() - healing_since)
+    healed_s = monotonic() - healing_since
     stores = await _read(system)
-    for id_ in kept:
-        _check_image(stores, id_, (errors or {}).get(id_), outcome)
-    _check_points(stores, outcome)
+    outcome = judge(stores, kept, errors or {}, deleted)
+    outcome.healed_s = healed_s
     outcome.lost += await _missing_objects(system, [stores.rows[id_] for id_ in kept if id_ in stores.rows])
+    return outcome
+
+
+def judge(stores: Stores, kept: Sequence[str], errors: Mapping[str, str], deleted: Sequence[str]) -> Outcome:
+    """Hold what the stores hold against the promises; pure. The arguments are those of `check`."""
+    outcome = Outcome(images=len(kept) + len(deleted))
+    for id_ in kept:
+        _check_image(stores, id_, errors.get(id_), outcome)
+    _check_points(stores, outcome)
     outcome.doubled += [f"{id_}: deleted, and still there" for id_ in deleted if id_ in stores.rows]
     return outcome
 
 
-def _check_image(stores: _Stores, id_: str, error: str | None, outcome: Outcome) -> None:
+def _check_image(stores: Stores, id_: str, error: str | None, outcome: Outcome) -> None:
     row = stores.rows.get(id_)
     if row is None:
         outcome.lost.append(f"{id_}: no row")
@@ -116,51 +128,59 @@ def _check_image(stores: _Stores, id_: str, error: str | None, outcome: Outcome)
         return
     walk = read(stores.histories[id_])
     outcome.illegal += [f"{id_}: {problem}" for problem in walk.problems]
-    outcome.tries_spent += walk.reclaims
     if row["status"] == ImageStatus.DONE:
         # The claim that led to `done` cost a try as well; a requeue gives all back.
         spent = TRIES - 1 - row["tries_left"]
-        if not walk.requeues and spent != walk.reclaims:
-            outcome.illegal.append(f"{id_}: {spent} tries spent by {walk.reclaims} silent deaths")
-        finished = sum(event.after is ImageStatus.DONE for event in stores.histories[id_])
-        if finished != 1:
-            outcome.doubled.append(f"{id_}: finished {finished} times")
+        outcome.tries_spent += spent
+        if not walk.requeues and not 0 <= spent <= walk.reclaims:
+            outcome.illegal.append(f"{id_}: {spent} tries spent by {walk.reclaims} leases that ran out")
+        if walk.finishes != 1:
+            outcome.doubled.append(f"{id_}: finished {walk.finishes} times")
 
 
-def _check_points(stores: _Stores, outcome: Outcome) -> None:
+def _check_points(stores: Stores, outcome: Outcome) -> None:
     """Every `done` image of the whole database has its point and no other one is there."""
     done = {id_: row for id_, row in stores.rows.items() if row["status"] == ImageStatus.DONE}
     outcome.lost += [f"{id_}: no point" for id_ in done.keys() - stores.points.keys()]
     outcome.doubled += [f"{id_}: a point without a `done` row" for id_ in stores.points.keys() - done.keys()]
     for id_ in done.keys() & stores.points.keys():
-        vector = np.frombuffer(stores.embeddings.get(done[id_]["sha256"], b""), dtype="<f4")
-        if vector.shape != (len(stores.points[id_]),) or not np.allclose(vector, stores.points[id_], atol=1e-5):
+        row, point = done[id_], stores.points[id_]
+        vector = np.frombuffer(stores.embeddings.get(row["sha256"], b""), dtype="<f4")
+        if vector.shape != (len(point["vector"]),) or not np.allclose(vector, point["vector"], atol=1e-5):
             outcome.lost.append(f"{id_}: its point is not its embedding")
+        if (point["payload"].get("category"), point["payload"]["tags"]) != (row["category"], row["tags"]):
+            outcome.lost.append(f"{id_}: the edit of its category or tags")
     contents = [(row["folder_id"], row["sha256"]) for row in stores.rows.values()]
     if len(contents) != len(set(contents)):
         outcome.doubled.append("two rows of one folder have the same bytes")
 
 
-async def _missing_objects(system: System, rows: Sequence[Any]) -> list[str]:
-    store = S3ObjectStore(
-        S3Settings(
-            endpoint=system.stores.s3_endpoint,
-            access_key=system.stores.s3_access_key,
-            secret_key=SecretStr(system.stores.s3_secret_key),
-            bucket=system.stores.bucket,
-        )
+@asynccontextmanager
+async def object_store(system: System) -> AsyncIterator[S3ObjectStore]:
+    """Open the object store past the line that tests break."""
+    settings = S3Settings(
+        endpoint=system.stores.s3_endpoint,
+        access_key=system.stores.s3_access_key,
+        secret_key=SecretStr(system.stores.s3_secret_key),
+        bucket=system.stores.bucket,
     )
-    keys = [object_key(row["sha256"]) for row in rows]
-    keys += [thumbnail_key(row["sha256"]) for row in rows if row["status"] == ImageStatus.DONE]
+    store = S3ObjectStore(settings)
     try:
-        found = await asyncio.gather(*map(store.find, keys))
+        yield store
     finally:
         await store.close()
+
+
+async def _missing_objects(system: System, rows: Sequence[Any]) -> list[str]:
+    keys = [object_key(row["sha256"]) for row in rows]
+    keys += [thumbnail_key(row["sha256"]) for row in rows if row["status"] == ImageStatus.DONE]
+    async with object_store(system) as store:
+        found = await asyncio.gather(*map(store.find, keys))
     return [f"{key}: not in the object store" for key, object_ in zip(keys, found, strict=True) if object_ is None]
 
 
-async def _read(system: System) -> _Stores:
-    connection = await _connect(system)
+async def _read(system: System) -> Stores:
+    connection = await connect(system)
     try:
         rows = await connection.fetch("SELECT * FROM images")
         events = await connection.fetch(
@@ -174,10 +194,10 @@ async def _read(system: System) -> _Stores:
     for event in events:
         before = ImageStatus(event["from_status"]) if event["from_status"] else None
         histories[str(event["image_id"])].append(Event(before, ImageStatus(event["to_status"]), event["attempt"]))
-    points: dict[str, list[float]] = {}
+    points: dict[str, dict[str, Any]] = {}
     for collection in collections:
         points |= await _points(system, collection["collection"])
-    return _Stores(
+    return Stores(
         rows={str(row["id"]): row for row in rows},
         histories=histories,
         embeddings={row["sha256"]: row["vector"] for row in embeddings},
@@ -185,20 +205,34 @@ async def _read(system: System) -> _Stores:
     )
 
 
-async def _points(system: System, collection: str) -> dict[str, list[float]]:
-    points: dict[str, list[float]] = {}
+async def _points(system: System, collection: str) -> dict[str, dict[str, Any]]:
+    points: dict[str, dict[str, Any]] = {}
     offset: str | None = None
     async with httpx.AsyncClient(base_url=system.vectors_url, trust_env=False) as client:
         while True:
-            body = {"limit": _PAGE, "offset": offset, "with_payload": False, "with_vector": True}
+            body = {"limit": _PAGE, "offset": offset, "with_payload": True, "with_vector": True}
             response = await client.post(f"/collections/{collection}/points/scroll", json=body)
             response.raise_for_status()
             result = response.json()["result"]
-            points |= {str(UUID(record["id"])): record["vector"] for record in result["points"]}
+            points |= {str(UUID(record["id"])): record for record in result["points"]}
             offset = result["next_page_offset"]
             if offset is None:
                 return points
 
 
-async def _connect(system: System) -> "asyncpg.Connection[asyncpg.Record]":
+async def codes(system: System, ids: Sequence[str]) -> set[str]:
+    """Return why attempts at these images have failed so far."""
+    connection = await connect(system)
+    try:
+        found = await connection.fetch(
+            "SELECT DISTINCT error_code FROM image_events WHERE image_id = ANY($1::uuid[]) AND error_code IS NOT NULL",
+            ids,
+        )
+    finally:
+        await connection.close()
+    return {row["error_code"] for row in found}
+
+
+async def connect(system: System) -> "asyncpg.Connection[asyncpg.Record]":
+    """Open a connection past the line that tests break."""
     return await asyncpg.connect(system.stores.database_url.replace("+asyncpg", ""))

@@ -52,7 +52,7 @@ def verdict(
         await system.calm()
         outcome = await check(system, traffic.accepted, healing_since=ended, **expected)
         row = {
-            "fault": request.node.name.removeprefix("test_").replace("_", " "),
+            "fault": _name(request.node.name),
             "images": outcome.images,
             "lost": len(outcome.lost),
             "doubled": len(outcome.doubled),
@@ -65,6 +65,11 @@ def verdict(
         return outcome
 
     return judge
+
+
+def _name(test: str) -> str:
+    """Return what a test is about: its parameter if it has one."""
+    return test.partition("[")[2].removesuffix("]") or test.removeprefix("test_").replace("_", " ")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.status import LEASED, ImageStatus, can_claim, can_move
+from common.status import LEASED, SETTLED, ImageStatus, can_claim, can_move
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,17 +17,21 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """What a history tells: what is illegal in it, and how often its image was claimed from a lease that ran out."""
+    """What a history tells."""
 
     problems: list[str]
     reclaims: int
+    """Claims from a lease that had run out."""
     requeues: int
+    """Fresh starts with all tries, from `error` or `done`."""
+    finishes: int
+    """Moves to `done` that nothing undid."""
 
 
 def read(events: Sequence[Event]) -> Walk:
     """Follow the events of one image, oldest first."""
     problems = []
-    reclaims = requeues = 0
+    reclaims = requeues = finishes = 0
     status: ImageStatus | None = None
     attempt = 0
     for event in events:
@@ -36,9 +40,10 @@ def read(events: Sequence[Event]) -> Walk:
         elif problem := _problem(event, attempt):
             problems.append(problem)
         reclaims += event.before in LEASED and event.after is ImageStatus.EMBEDDING
-        requeues += event.before is ImageStatus.ERROR
+        requeues += event.before in SETTLED
+        finishes += (event.after is ImageStatus.DONE) - (event.before is ImageStatus.DONE)
         status, attempt = event.after, event.attempt
-    return Walk(problems, reclaims, requeues)
+    return Walk(problems, reclaims, requeues, finishes)
 
 
 def _problem(event: Event, attempt: int) -> str | None:

@@ -76,8 +76,8 @@ class Process(Generic[S]):
     def process(self) -> psutil.Process:
         """Return the process itself, which runs."""
         assert self._guarded is not None
-        (process,) = psutil.Process(self._guarded.guard_pid).children()
-        return process
+        children = psutil.Process(self._guarded.guard_pid).children()
+        return min(children, key=psutil.Process.create_time)  # others are orphans of its
 
     async def kill(self) -> None:
         """End it with SIGKILL; what it forked goes too."""
@@ -87,7 +87,7 @@ class Process(Generic[S]):
     async def wait(self) -> None:
         """Wait until it, and all it forked, are gone."""
         if self._ended is not None:
-            await self._ended
+            await asyncio.shield(self._ended)
 
     async def stop(self) -> None:
         """End it as an operator does."""
@@ -129,6 +129,10 @@ class Module(PythonService):
     def command(self) -> list[str]:
         """Return the module's command line."""
         return [*super().command(), *self._arguments]
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment, without what would measure the coverage of a process that is killed anyway."""
+        return {name: value for name, value in super().environment().items() if not name.startswith("COVERAGE_")}
 
     async def probe(self) -> None:
         """Return when `/health` answers 200."""

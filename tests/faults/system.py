@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,9 +37,9 @@ _SETTINGS = {
     "DATABASE__POOL_SIZE": "5",
     "DATABASE__CONNECT_TIMEOUT_S": "2",
     "DATABASE__COMMAND_TIMEOUT_S": "3",
-    "S3__READ_TIMEOUT_S": "2",
-    "EMBEDDER__TIMEOUT_S": "3",
-    "QDRANT__TIMEOUT_S": "3",
+    "S3__READ_TIMEOUT_S": "1",
+    "EMBEDDER__TIMEOUT_S": "2",
+    "QDRANT__TIMEOUT_S": "1",
     "LOG__FORMAT": "json",
 }
 
@@ -76,6 +76,8 @@ class System:
     workers: list[Process[Module]]
     vectors_url: str
     embedder_url: str
+    shifted: set[int] = field(default_factory=set)
+    """Workers whose clock may be wrong."""
 
     def processes(self) -> list[Process[Any]]:
         """Return every process, in the order of their start."""
@@ -94,9 +96,9 @@ class System:
     async def calm(self) -> None:
         """Undo every fault: processes run, lines are good, nobody has orders."""
         self.orders.clear()
-        for number, worker in enumerate(self.workers):
-            if worker.alive:
-                self.shift_clock(number, 0)
+        for number in [number for number in self.shifted if self.workers[number].alive]:
+            self.shift_clock(number, 0)
+        self.shifted.clear()
         for line in self.lines.all():
             await line.heal()
         for process in self.processes():
@@ -110,6 +112,7 @@ class System:
 
     def shift_clock(self, number: int, seconds: float) -> None:
         """Have a worker's wall clock jump: it is off by so many seconds from now on."""
+        self.shifted.add(number)
         self.orders.set_clock(number, seconds)
         self.workers[number].process().send_signal(CLOCK_SIGNAL)
 

@@ -37,8 +37,8 @@ class Traffic:
         self._client = system.client
         self.accepted: list[str] = []
         self.seconds: list[float] = []
-        self.refused = 0
-        """Answers of 429 or 503, and connections that broke: clients try these again."""
+        self.refused: set[str] = set()
+        """Codes of answers with 429 or 503, and names of errors: clients try these again."""
 
     async def send(self, *files: bytes) -> list[str]:
         """Upload files, again and again until they are accepted; return their ids."""
@@ -46,8 +46,8 @@ class Traffic:
             started = monotonic()
             try:
                 response = await upload(self._client, *files)
-            except httpx.TransportError:
-                self.refused += 1
+            except httpx.TransportError as error:
+                self.refused.add(type(error).__name__)
             else:
                 self.seconds.append(monotonic() - started)
                 if response.status_code == httpx.codes.ACCEPTED:
@@ -57,7 +57,7 @@ class Traffic:
                     self.accepted += ids
                     return ids
                 assert response.status_code in (429, 503), response.text
-                self.refused += 1
+                self.refused.add(response.json()["code"])
             await asyncio.sleep(_PAUSE_S)
 
     @asynccontextmanager

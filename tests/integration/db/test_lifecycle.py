@@ -196,6 +196,22 @@ async def test_silent_deaths_end_in_poison_suspected(database: Database) -> None
     assert (image.status, image.error_code, image.attempt) == ("error", "poison_suspected", TRIES)
 
 
+async def test_a_lease_from_before_postgresql_was_started_costs_no_try(database: Database) -> None:
+    """Nobody could renew it meanwhile: that it ran out tells of no death, not even on the last try."""
+    (image_id,) = await pending_images(database, 1)
+    for _ in range(TRIES):
+        await claim(database, [image_id], lease=NONE_LEFT)
+    async with database.begin() as session:
+        before = "UPDATE images SET updated_at = pg_postmaster_start_time() - interval '1 second' WHERE id = :id"
+        await session.execute(text(before), {"id": image_id})
+        assert await lifecycle.bury(session) == set()
+        assert await lifecycle.find_due(session, overdue=timedelta(0), limit=10) == [image_id]
+    (again,) = await claim(database, [image_id], lease=NONE_LEFT)
+    assert (again.attempt, again.tries_left) == (TRIES + 1, 0)
+    async with database.begin() as session:
+        assert await lifecycle.bury(session) == {image_id}
+
+
 async def test_requeue_restores_the_tries_and_keeps_the_fence(database: Database) -> None:
     failed, busy = await pending_images(database, 2)
     claims = await claim(database, [failed, busy])

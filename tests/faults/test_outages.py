@@ -1,0 +1,53 @@
+"""Dependencies that go away, hang, forget or answer nonsense while uploads flow."""
+
+import asyncio
+from time import monotonic
+
+import pytest
+
+from tests.fakes.embedder_server import ANSWERS
+from tests.faults.checker import codes
+from tests.faults.conftest import Verdict
+from tests.faults.faults import OUTAGES, Fault, crash_postgres
+from tests.faults.holding import held
+from tests.faults.system import LEASE_S, System
+from tests.faults.traffic import LONG, Traffic, lasting, pictures
+
+TIMEOUT_S = 600
+REDIS_P99_S = 2
+"""What an upload may take, at the 99th percentile, while Redis does not answer."""
+
+
+@pytest.mark.timeout(TIMEOUT_S)
+@pytest.mark.parametrize("fault", OUTAGES, ids=lambda fault: fault.name)
+async def test_outage(fault: Fault, system: System, traffic: Traffic, verdict: Verdict) -> None:
+    async with traffic.flowing():
+        await asyncio.sleep(0.3)
+        await fault.run(system, lasting(1.5, fault.long_s))
+        whole = monotonic()
+    outcome = await verdict(since=whole)
+    assert fault.shows is None or fault.shows in traffic.refused | await codes(system, traffic.accepted)
+    assert fault.spends_tries or outcome.tries_spent == 0
+    if LONG and fault.name.startswith("redis"):
+        assert traffic.p99_s() < REDIS_P99_S
+
+
+async def test_embedder_answers_nonsense(system: System, traffic: Traffic, verdict: Verdict) -> None:
+    for answer in sorted(ANSWERS.keys() - {"right", "slow"}):
+        await system.answer(answer)
+        ids = await traffic.send(*pictures(3))
+        async with asyncio.timeout(30):
+            while not await codes(system, ids):  # noqa: ASYNC110 - in the worker
+                await asyncio.sleep(0.05)
+    outcome = await verdict()
+    assert outcome.tries_spent == 0
+    assert await codes(system, traffic.accepted) == {"embedder_unavailable", "overloaded"}
+
+
+async def test_postgresql_away_for_longer_than_leases(system: System, traffic: Traffic, verdict: Verdict) -> None:
+    """Nobody could renew a lease, so that leases ran out tells of no death."""
+    await held(system, traffic, "decoded", 4)
+    await crash_postgres(system, LEASE_S + 1)
+    whole = monotonic()
+    outcome = await verdict(since=whole)
+    assert outcome.tries_spent == 0
