@@ -1,0 +1,32 @@
+"""Objects without an image, kept for a while before they are deleted: their rows may be on their way back."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import delete, func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from common.db.models import QuarantinedObject
+
+_ADD = text(
+    """
+INSERT INTO quarantine (key) SELECT unnest(CAST(:keys AS text[])) ORDER BY 1
+ON CONFLICT DO NOTHING"""
+)
+
+
+async def add(session: AsyncSession, keys: Sequence[str]) -> None:
+    """Note objects that belong to no image; those that are noted keep the time at which they were first seen."""
+    await session.execute(_ADD, {"keys": keys})
+
+
+async def remove(session: AsyncSession, keys: Sequence[str]) -> None:
+    """Forget objects: they are gone, or an image has them."""
+    held = select(QuarantinedObject.key).where(QuarantinedObject.key.in_(keys)).order_by(QuarantinedObject.key)
+    await session.execute(delete(QuarantinedObject).where(QuarantinedObject.key.in_(held.with_for_update())))
+
+
+async def find_due(session: AsyncSession, *, older_than: timedelta, limit: int) -> list[str]:
+    """Find objects that have been here for long enough to be deleted, those first that came first."""
+    query = select(QuarantinedObject.key).where(QuarantinedObject.first_seen < func.now() - older_than)
+    return list(await session.scalars(query.order_by(QuarantinedObject.first_seen).limit(limit)))
