@@ -17,10 +17,13 @@ from common.imaging import PREPROCESS_VERSION, Preprocess
 from common.storage import ObjectStore, S3ObjectStore
 from common.vectors.base import Collection, VectorIndex
 from common.vectors.factory import create_vector_index
+from worker.audit.audit import Audits
+from worker.audit.schedule import AuditSchedule
 from worker.decode_pool import DecodeLimits, DecodePool
 from worker.extensions import StageContext, arrange, load_extensions
 from worker.leases import Leases
 from worker.moves import Moves
+from worker.operations import Operations
 from worker.pipeline import Pipeline
 from worker.settings import WorkerSettings
 from worker.stages.decode import Decode
@@ -42,6 +45,8 @@ class WorkerContext:
     pipeline: Pipeline
     leases: Leases
     sweeper: Sweeper
+    operations: Operations
+    audit_schedule: AuditSchedule
 
 
 def worker_name() -> str:
@@ -95,8 +100,24 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
             StageContext(database, storage, embedder),
         )
         pipeline = Pipeline(stages, moves, leases, images_in_flight=settings.worker.images_in_flight)
-        sweeper = Sweeper(database, storage, vectors, pipeline, interval_s=settings.worker.sweep_interval_s)
-        yield WorkerContext(database, storage, vectors, embedder, pipeline, leases, sweeper)
+        sweeper = Sweeper(
+            database,
+            storage,
+            vectors,
+            pipeline,
+            interval_s=settings.worker.sweep_interval_s,
+            orphan_age=settings.worker.orphan_age,
+        )
+        # Whoever was at work on an image when it changed has lost it after two leases.
+        audits = Audits(database, storage, vectors, grace=2 * lease)
+        operations = Operations(database, worker_name(), [audits], lease)
+        schedule = AuditSchedule(
+            database,
+            sample=settings.worker.audit_sample,
+            at=settings.worker.audit_at,
+            settle=timedelta(seconds=settings.worker.audit_settle_s),
+        )
+        yield WorkerContext(database, storage, vectors, embedder, pipeline, leases, sweeper, operations, schedule)
 
 
 def _create_decoder(settings: WorkerSettings, served: ModelInfo) -> DecodePool:

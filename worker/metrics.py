@@ -11,3 +11,4 @@ STAGE_SECONDS = Histogram(
 OUTCOMES = Counter("likeness_images_processed", "Attempts that ended.", ["outcome"])
 IN_FLIGHT = Gauge("likeness_images_in_flight", "Images this worker has claimed.")
 SWEPT = Counter("likeness_swept", "What the sweep healed.", ["kind"])
+MISMATCHES = Counter("likeness_audit_mismatches", "What audits found, mended or not.", ["kind"])

@@ -8,6 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db.models import QuarantinedObject
 
+AGE = timedelta(days=30)
+"""How long an object is kept here before it is deleted, if nothing else is said."""
+
 _ADD = text(
     """
 INSERT INTO quarantine (key) SELECT unnest(CAST(:keys AS text[])) ORDER BY 1
