@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import and_, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from common.db.models import Embedding, Image, Tombstone
+from common.db.models import Embedding, Image
 from common.status import LEASED, ImageStatus
 
 _UNCHANGED = text(
@@ -17,6 +17,20 @@ SELECT images.id
   FROM unnest(CAST(:ids AS uuid[]), CAST(:statuses AS text[]), CAST(:attempts AS int[]), CAST(:versions AS int[]))
        AS seen(id, status, attempt, payload_version)
   JOIN images USING (id, status, attempt, payload_version)"""
+)
+
+_OWNERLESS_HASHES = text(
+    """
+SELECT hash FROM unnest(CAST(:hashes AS text[])) AS hash
+ WHERE NOT EXISTS (SELECT FROM images WHERE images.sha256 = hash)
+   AND NOT EXISTS (SELECT FROM tombstones WHERE tombstones.sha256 = hash)"""
+)
+
+_OWNERLESS_POINTS = text(
+    """
+SELECT point FROM unnest(CAST(:ids AS uuid[])) AS point
+ WHERE NOT EXISTS (SELECT FROM images WHERE images.id = point)
+   AND NOT EXISTS (SELECT FROM tombstones WHERE tombstones.image_id = point)"""
 )
 
 Position = tuple[str, UUID]
@@ -78,16 +92,12 @@ async def find_unchanged(session: AsyncSession, images: Sequence[Image]) -> set[
 
 async def find_ownerless_hashes(session: AsyncSession, hashes: Collection[str]) -> set[str]:
     """Return those hashes that neither an image nor a tombstone has: nobody will use or purge their objects."""
-    owned = set(await session.scalars(select(Image.sha256).where(Image.sha256.in_(hashes))))
-    buried = set(await session.scalars(select(Tombstone.sha256).where(Tombstone.sha256.in_(hashes))))
-    return set(hashes) - owned - buried
+    return set(await session.scalars(_OWNERLESS_HASHES, {"hashes": list(hashes)}))
 
 
 async def find_ownerless_points(session: AsyncSession, ids: Collection[UUID]) -> set[UUID]:
     """Return those ids that neither an image nor a tombstone has: nobody will find or purge their points."""
-    owned = set(await session.scalars(select(Image.id).where(Image.id.in_(ids))))
-    buried = set(await session.scalars(select(Tombstone.image_id).where(Tombstone.image_id.in_(ids))))
-    return set(ids) - owned - buried
+    return set(await session.scalars(_OWNERLESS_POINTS, {"ids": list(ids)}))
 
 
 async def load(session: AsyncSession, ids: Collection[UUID]) -> dict[UUID, Image]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db.models import QuarantinedObject
@@ -17,6 +17,12 @@ INSERT INTO quarantine (key) SELECT unnest(CAST(:keys AS text[])) ORDER BY 1
 ON CONFLICT DO NOTHING"""
 )
 
+_REMOVE = text(
+    """
+WITH held AS (SELECT key FROM quarantine WHERE key = ANY(CAST(:keys AS text[])) ORDER BY key FOR UPDATE)
+DELETE FROM quarantine USING held WHERE quarantine.key = held.key"""
+)
+
 
 async def add(session: AsyncSession, keys: Sequence[str]) -> None:
     """Note objects that belong to no image; those that are noted keep the time at which they were first seen."""
@@ -25,8 +31,7 @@ async def add(session: AsyncSession, keys: Sequence[str]) -> None:
 
 async def remove(session: AsyncSession, keys: Sequence[str]) -> None:
     """Forget objects: they are gone, or an image has them."""
-    held = select(QuarantinedObject.key).where(QuarantinedObject.key.in_(keys)).order_by(QuarantinedObject.key)
-    await session.execute(delete(QuarantinedObject).where(QuarantinedObject.key.in_(held.with_for_update())))
+    await session.execute(_REMOVE, {"keys": keys})
 
 
 async def find_due(session: AsyncSession, *, older_than: timedelta, limit: int) -> list[str]:
