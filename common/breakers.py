@@ -198,6 +198,17 @@ class Breakers:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    async def wait_for_return(self, name: str) -> None:
+        """Wait until this dependency has been down and is back."""
+        was_down = False
+        while True:
+            changed = self._changed
+            closed = self._breakers[name].closed
+            if closed and was_down:
+                return
+            was_down = not closed
+            await changed.wait()
+
     async def close(self) -> None:
         """End all probing."""
         await asyncio.gather(*(breaker.close() for breaker in self._breakers.values()))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.breakers import Breaker
-from common.storage import ObjectInfo, ObjectStore
+from common.storage import MAX_LISTED, ListedObject, ObjectInfo, ObjectStore
 from common.vectors.base import Collection, Filter, Match, Payload, Point, VectorIndex
 
 
@@ -42,6 +42,11 @@ class GuardedObjectStore:
         """See `ObjectStore`."""
         with self._breaker.guard():
             return await self._store.find(key)
+
+    async def list_objects(self, prefix: str, *, after: str = "", limit: int = MAX_LISTED) -> list[ListedObject]:
+        """See `ObjectStore`."""
+        with self._breaker.guard():
+            return await self._store.list_objects(prefix, after=after, limit=limit)
 
     async def delete(self, key: str) -> None:
         """See `ObjectStore`."""
@@ -111,6 +116,16 @@ class GuardedVectorIndex:
         """See `VectorIndex`."""
         with self._breaker.guard():
             return await self._index.fetch(collection, ids)
+
+    async def fetch_payloads(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, Payload | None]:
+        """See `VectorIndex`."""
+        with self._breaker.guard():
+            return await self._index.fetch_payloads(collection, ids)
+
+    async def scroll(self, collection: Collection, *, after: UUID | None = None, limit: int) -> list[UUID]:
+        """See `VectorIndex`."""
+        with self._breaker.guard():
+            return await self._index.scroll(collection, after=after, limit=limit)
 
     async def count(self, collection: Collection) -> int:
         """See `VectorIndex`."""

@@ -1,14 +1,15 @@
 """Removing what a deleted image leaves in the stores: its vector and, when no other image uses them, its bytes."""
 
 import asyncio
+from datetime import timedelta
 from uuid import UUID
 
 import structlog
 
-from common.db import embedding_models, tombstones
+from common.db import embedding_models, quarantine, tombstones
 from common.db.engine import Database
 from common.errors import InfrastructureError
-from common.storage import ObjectStore, object_key, thumbnail_key
+from common.storage import ObjectStore, hash_of, object_key, thumbnail_key
 from common.vectors.base import Collection, VectorIndex
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,10 @@ class Purge:
         for collection in collections:
             await self._vectors.ensure(collection)
             await self._vectors.delete(collection, [image_id])
+        await self._purge_bytes(sha256)
+
+    async def _purge_bytes(self, sha256: str) -> None:
+        """Remove what no image uses; a cancellation is answered when that is done."""
         removing = asyncio.ensure_future(self._remove_bytes(sha256))
         try:
             await asyncio.shield(removing)
@@ -56,6 +61,20 @@ class Purge:
             if await tombstones.lock_for_purge(session, sha256):
                 await self._storage.delete(object_key(sha256))
                 await self._storage.delete(thumbnail_key(sha256))
+
+    async def purge_orphans(self, *, older_than: timedelta, limit: int = 100) -> int:
+        """Delete objects that have been in quarantine for so long, unless an image has them now; return how many left.
+
+        Whether one has them is asked under the lock that recording an upload takes, see `lock_for_purge`.
+        """
+        async with self._database.begin() as session:
+            due = await quarantine.find_due(session, older_than=older_than, limit=limit)
+        for key in due:
+            if (sha256 := hash_of(key)) is not None:
+                await self._purge_bytes(sha256)
+            async with self._database.begin() as session:
+                await quarantine.remove(session, [key])
+        return len(due)
 
     async def purge_due(self, *, limit: int = 100) -> int:
         """Purge what was deleted long enough ago, for the last time; return how many."""

@@ -1,9 +1,10 @@
-"""The states of an image and the moves between them; pure, no imports of ours.
+"""The states of an image and the moves between them, and the states of an operation; pure, no imports of ours.
 
     created ──▶ pending ──▶ embedding ──▶ indexing ──▶ done
                   ▲             │             │
                   └── backoff ──┴─────────────┤        error ──requeue──▶ pending
                                               └──────▶ error
+                                                       done ──redo (audit)──▶ pending
 
 The SQL in `common.db.lifecycle` performs exactly these moves; `tests/unit/common/test_status.py` and the
 integration tests hold the two against each other.
@@ -34,17 +35,31 @@ TRANSITIONS: dict[ImageStatus, frozenset[ImageStatus]] = {
     ImageStatus.PENDING: frozenset({ImageStatus.EMBEDDING}),
     ImageStatus.EMBEDDING: frozenset({ImageStatus.INDEXING, ImageStatus.PENDING, ImageStatus.ERROR}),
     ImageStatus.INDEXING: frozenset({ImageStatus.DONE, ImageStatus.PENDING, ImageStatus.ERROR}),
-    ImageStatus.DONE: frozenset(),
+    ImageStatus.DONE: frozenset({ImageStatus.PENDING}),
     ImageStatus.ERROR: frozenset({ImageStatus.PENDING}),
 }
 """Allowed moves. A reclaim (`embedding`/`indexing` → `embedding` after a lease ran out) starts a new attempt and
-is a claim, not a move within one attempt."""
+is a claim, not a move within one attempt. `done` is left only when an audit finds that something is missing which the
+pipeline makes."""
 
 LEASED = frozenset({ImageStatus.EMBEDDING, ImageStatus.INDEXING})
 """States in which a worker holds (or held) a lease."""
 
 SETTLED = frozenset({ImageStatus.DONE, ImageStatus.ERROR})
 """States that nothing leaves by itself."""
+
+
+class OperationStatus(StrEnum):
+    """Where an operation is."""
+
+    QUEUED = "queued"
+    """Waiting for a worker since `next_run_at`."""
+    RUNNING = "running"
+    """Claimed by a worker under a lease; another one begins afresh when the lease runs out."""
+    DONE = "done"
+    """It has a result."""
+    FAILED = "failed"
+    """Given up, with an error."""
 
 
 def can_move(current: ImageStatus, target: ImageStatus) -> bool:

@@ -1,10 +1,12 @@
 """The object store: bytes by content-addressed key, through anything that speaks S3."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import BinaryIO, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,22 +22,45 @@ from common.settings import S3Settings
 
 Answer = TypeVar("Answer")
 
+ORIGINALS = "sha256/"
+"""What the keys of all originals begin with."""
+THUMBNAILS = "thumbnail/"
+"""What the keys of all thumbnails begin with."""
+
+MAX_LISTED = 1000
+"""Keys of one listing at most: what a server puts into one answer."""
+
 _CHUNK_BYTES = 256 * 1024
 _PAUSES_S = (0.2, 0.4)
 """Before another try of a call that failed at once: a connection that had been closed, a server with a hiccup."""
 _DELETE_TIMEOUT_S = 5.0
 """A deletion is small, and may hold a lock in the database while it lasts."""
 _HICCUPS = frozenset({"InternalError", "ServiceUnavailable", "SlowDown"})
+_KEY = re.compile(r"(?:sha256|thumbnail)/../../([0-9a-f]{64})(?:\.webp)?")
 
 
 def object_key(sha256: str) -> str:
     """Return the key of the original bytes with this hash (hex)."""
-    return f"sha256/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+    return f"{ORIGINALS}{sha256[:2]}/{sha256[2:4]}/{sha256}"
 
 
 def thumbnail_key(sha256: str) -> str:
     """Return the key of the thumbnail of the bytes with this hash (hex)."""
-    return f"thumbnail/{sha256[:2]}/{sha256[2:4]}/{sha256}.webp"
+    return f"{THUMBNAILS}{sha256[:2]}/{sha256[2:4]}/{sha256}.webp"
+
+
+def hash_of(key: str) -> str | None:
+    """Return the hash in the key of an original or a thumbnail, None if it is no key of ours."""
+    match = _KEY.fullmatch(key)
+    return match[1] if match and key in (object_key(match[1]), thumbnail_key(match[1])) else None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """An object as a listing shows it: its key, and its size in bytes."""
+
+    key: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +88,12 @@ class ObjectStore(Protocol):
 
     async def find(self, key: str) -> ObjectInfo | None:
         """Return what the store knows of an object, None if it holds no such one."""
+
+    async def list_objects(self, prefix: str, *, after: str = "", limit: int = MAX_LISTED) -> list[ListedObject]:
+        """Return up to `limit` objects (at most `MAX_LISTED`) by key, of those that begin with `prefix`.
+
+        Only keys greater than `after` count, which need not be one that exists. Fewer than `limit`: there are no more.
+        """
 
     async def delete(self, key: str) -> None:
         """Remove an object."""
@@ -142,6 +173,18 @@ class S3ObjectStore:
             await self.ping()  # a HEAD can't tell a missing object from a missing bucket
             return None
         return ObjectInfo(size=found.size or 0, etag=found.etag or "")
+
+    async def list_objects(self, prefix: str, *, after: str = "", limit: int = MAX_LISTED) -> list[ListedObject]:
+        """See `ObjectStore`."""
+
+        def read() -> list[ListedObject]:
+            # The client asks for a thousand at once, and for more only if more are taken.
+            found = self._client.list_objects(
+                bucket_name=self._bucket, prefix=prefix, recursive=True, start_after=after or None
+            )
+            return [ListedObject(item.object_name, item.size or 0) for item in islice(found, min(limit, MAX_LISTED))]
+
+        return await self._run(read)
 
     async def delete(self, key: str) -> None:
         """See `ObjectStore`."""

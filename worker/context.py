@@ -22,12 +22,15 @@ from common.imaging import PREPROCESS_VERSION, Preprocess
 from common.storage import ObjectStore, S3ObjectStore
 from common.vectors.base import Collection, VectorIndex
 from common.vectors.factory import create_vector_index
+from worker.audit.audit import Audits
+from worker.audit.schedule import AuditSchedule
 from worker.decode_pool import DecodeLimits, DecodePool
 from worker.extensions import StageContext, arrange, load_extensions
 from worker.gate import Gate
 from worker.leases import Leases
 from worker.metrics import BYTES_IN_FLIGHT
 from worker.moves import Moves
+from worker.operations import Operations
 from worker.pipeline import Pipeline
 from worker.settings import WorkerSettings
 from worker.stages.decode import Decode
@@ -50,6 +53,8 @@ class WorkerContext:
     pipeline: Pipeline
     leases: Leases
     sweeper: Sweeper
+    operations: Operations
+    audit_schedule: AuditSchedule
 
 
 def worker_name() -> str:
@@ -113,8 +118,27 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
         gate = _create_gate(database, breakers, model.id)
         stack.push_async_callback(gate.close)
         pipeline = Pipeline(stages, moves, leases, images_in_flight=settings.worker.images_in_flight, gate=gate)
-        sweeper = Sweeper(database, storage, vectors, pipeline, interval_s=settings.worker.sweep_interval_s)
-        yield WorkerContext(database, storage, vectors, embedder, breakers, pipeline, leases, sweeper)
+        sweeper = Sweeper(
+            database,
+            storage,
+            vectors,
+            pipeline,
+            interval_s=settings.worker.sweep_interval_s,
+            orphan_age=settings.worker.orphan_age,
+        )
+        # Whoever was at work on an image when it changed has lost it after two leases.
+        audits = Audits(database, storage, vectors, grace=2 * lease)
+        operations = Operations(database, worker_name(), [audits], lease)
+        schedule = AuditSchedule(
+            database,
+            lambda: breakers.wait_for_return(VECTORS),
+            sample=settings.worker.audit_sample,
+            at=settings.worker.audit_at,
+            settle=timedelta(seconds=settings.worker.audit_settle_s),
+        )
+        yield WorkerContext(
+            database, storage, vectors, embedder, breakers, pipeline, leases, sweeper, operations, schedule
+        )
 
 
 def _create_gate(database: Database, breakers: Breakers, model_id: int) -> Gate:

@@ -1,9 +1,11 @@
 """Settings of the worker service."""
 
 import os
+from datetime import time, timedelta
 
 from pydantic import BaseModel, Field
 
+from common.db import quarantine
 from common.db.lifecycle import LEASE
 from common.settings import (
     BreakerSettings,
@@ -33,6 +35,14 @@ class PipelineSettings(BaseModel):
     lease_s: float = Field(default=LEASE.total_seconds(), ge=1, le=LEASE.total_seconds())
     """How long a claim holds without being renewed; never longer than what tombstones wait for."""
     sweep_interval_s: float = Field(default=15, gt=0)
+    audit_sample: int = Field(default=1000, ge=0)
+    """Images of the samples that workers take by themselves, nightly and when the vector index comes back; 0: none."""
+    audit_at: time = time(3)
+    """When the nightly sample is due; UTC."""
+    audit_settle_s: float = Field(default=30, ge=0)
+    """How long after the vector index came back its sample begins: all workers notice about then, and share one."""
+    orphan_age: timedelta = Field(default=quarantine.AGE, ge=timedelta(0))
+    """How long an object that no image has is kept in quarantine before it is deleted."""
     health_host: str = "127.0.0.1"
     health_port: int = Field(default=8200, ge=1, le=65_535)
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import structlog
 
-from common.db import embedding_models, images, lifecycle
+from common.db import embedding_models, images, lifecycle, quarantine
 from common.db.engine import Database
 from common.db.models import Image
 from common.errors import InfrastructureError
@@ -41,6 +41,7 @@ class Sweeper:
         pipeline: Pipeline,
         *,
         interval_s: float,
+        orphan_age: timedelta = quarantine.AGE,
     ) -> None:
         self._database = database
         self._storage = storage
@@ -48,6 +49,7 @@ class Sweeper:
         self._pipeline = pipeline
         self._purge = Purge(database, storage, vectors)
         self._interval_s = interval_s
+        self._orphan_age = orphan_age
 
     async def run(self) -> None:
         """Sweep until cancelled. At the start nothing counts as hinted: a restart should not cost an interval."""
@@ -77,6 +79,7 @@ class Sweeper:
         await self._try("uploads_settled", self._settle_uploads)
         await self._try("payloads_synced", self._sync_payloads)
         await self._try("remains_purged", self._purge.purge_due)
+        await self._try("orphans_deleted", lambda: self._purge.purge_orphans(older_than=self._orphan_age))
 
     async def _try(self, kind: str, step: Callable[[], Awaitable[int]]) -> None:
         """Do a step; an outage that stops it is logged, stops no other step, and the next sweep tries again."""

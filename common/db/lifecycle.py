@@ -200,6 +200,22 @@ WITH held AS (
 ), {_LOG}"""  # noqa: S608 - constants
 )
 
+_REDO = text(
+    f"""
+WITH held AS (
+    SELECT images.id, images.status
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[])) AS fence(id, attempt)
+      JOIN images ON images.id = fence.id AND images.attempt = fence.attempt
+     WHERE images.status = 'done'
+     ORDER BY images.id FOR UPDATE OF images
+), moved AS (
+    UPDATE images SET status = 'pending', tries_left = :tries, next_run_at = now(), updated_at = now()
+      FROM held WHERE images.id = held.id
+    RETURNING images.id, held.status AS from_status, images.status AS to_status, attempt,
+              :redone_by AS worker, :code AS error_code
+), {_LOG}"""  # noqa: S608 - constants
+)
+
 _BURY = text(
     f"""
 WITH held AS (
@@ -279,6 +295,14 @@ async def mark_stored(session: AsyncSession, ids: Sequence[UUID]) -> set[UUID]:
 async def requeue(session: AsyncSession, ids: Sequence[UUID], requeued_by: str) -> set[UUID]:
     """`error` → `pending` with all tries; `attempt`, the fence, is kept. Return those that moved."""
     return set(await session.scalars(_REQUEUE, {"ids": ids, "tries": TRIES, "requeued_by": requeued_by}))
+
+
+async def redo(session: AsyncSession, fences: Sequence[Fence], redone_by: str, code: str) -> set[UUID]:
+    """`done` → `pending`, with all tries: the pipeline is to make again what an audit found missing, named by `code`.
+
+    Return those that moved: no other attempt has claimed or finished them since the audit read their rows.
+    """
+    return await _move(session, _REDO, fences, tries=TRIES, redone_by=redone_by, code=code)
 
 
 async def bury(session: AsyncSession) -> set[UUID]:

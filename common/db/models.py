@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common.db.base import Base, Timestamp
-from common.status import ImageStatus
+from common.status import ImageStatus, OperationStatus
 
 LOCAL_OWNER_ID = UUID("00000000-0000-4000-8000-000000000001")
 """The built-in owner of everything until there are accounts; its row comes with the first migration."""
@@ -17,6 +17,7 @@ LOCAL_FOLDER_ID = UUID("00000000-0000-4000-8000-000000000002")
 TRIES = 5
 """How often an image may be tried before it is given up; an outage of a dependency does not count."""
 
+_OPERATION_STATUSES = ", ".join(f"'{status}'" for status in OperationStatus)
 _STATUSES = ", ".join(f"'{status}'" for status in ImageStatus)
 
 
@@ -160,3 +161,49 @@ class Embedding(Base):
     vector: Mapped[bytes]
     """float32, little-endian, L2-normalised."""
     created_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
+
+
+class Operation(Base):
+    """Long work that a command or a worker asks for, and any worker does under a lease."""
+
+    __tablename__ = "operations"
+    __table_args__ = (
+        CheckConstraint(f"status IN ({_OPERATION_STATUSES})", name="status"),
+        CheckConstraint("attempt >= 0 AND tries_left >= 0", name="tries"),
+        CheckConstraint("(lease_until IS NOT NULL) = (status = 'running')", name="lease"),
+        CheckConstraint("(finished_at IS NOT NULL) = (status IN ('done', 'failed'))", name="finished"),
+        Index("ix_operations_live", "next_run_at", postgresql_where=text("status IN ('queued', 'running')")),
+        Index("ix_operations_origin_created_at", "origin", "created_at"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    origin: Mapped[str]
+    """Who asked: `cli`, or what made a worker start it by itself."""
+    params: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(server_default=OperationStatus.QUEUED)
+    attempt: Mapped[int] = mapped_column(server_default="0")
+    """The fence: raised by every claim, never lowered."""
+    tries_left: Mapped[int] = mapped_column(server_default=str(TRIES))
+    lease_owner: Mapped[str | None]
+    lease_until: Mapped[Timestamp | None]
+    next_run_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
+    done: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """Steps done by the present attempt …"""
+    total: Mapped[int | None] = mapped_column(BigInteger)
+    """… of about so many."""
+    result: Mapped[dict[str, Any] | None]
+    error: Mapped[str | None]
+    """Why it failed, or why the last attempt was put back."""
+    created_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
+    started_at: Mapped[Timestamp | None]
+    finished_at: Mapped[Timestamp | None]
+
+
+class QuarantinedObject(Base):
+    """An object that belongs to no image. It is deleted when it has been here for long enough, see `common.purge`."""
+
+    __tablename__ = "quarantine"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    first_seen: Mapped[Timestamp] = mapped_column(server_default=func.now(), index=True)

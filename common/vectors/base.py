@@ -20,6 +20,8 @@ NORM_TOLERANCE = 1e-3
 MAX_WINDOW = 1_000
 """Largest `offset + limit` of a query: a page at an offset costs as much as everything before it."""
 
+_LAST = 2**128 - 1
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
@@ -141,6 +143,15 @@ class VectorIndex(Protocol):
     async def fetch(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:
         """Return the vectors of those points that exist, each float32 of shape `(dim,)` with L2 norm 1."""
 
+    async def fetch_payloads(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, Payload | None]:
+        """Return the payloads of those points that exist; None: it is none that `Payload` could have become."""
+
+    async def scroll(self, collection: Collection, *, after: UUID | None = None, limit: int) -> list[UUID]:
+        """Return the ids of up to `limit` points in their order, of those greater than `after`.
+
+        Fewer than `limit`: there are no more.
+        """
+
     async def count(self, collection: Collection) -> int:
         """Return how many points the collection holds, exactly."""
 
@@ -149,6 +160,13 @@ class VectorIndex(Protocol):
 
     async def close(self) -> None:
         """Release what the index holds; calls after that raise. Closing twice is fine."""
+
+
+def next_id(after: UUID | None) -> UUID | None:
+    """Return the least id greater than `after`, if there is one; engines scroll from an id on, that one included."""
+    if after is None:
+        return UUID(int=0)
+    return UUID(int=after.int + 1) if after.int < _LAST else None
 
 
 def validate_points(collection: Collection, points: Sequence[Point]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import ConfigurationError, LikenessError, VectorIndexUnavailable
-from common.vectors.base import Collection, Filter, Match, Payload, Point, validate_points, validate_query
+from common.vectors.base import Collection, Filter, Match, Payload, Point, next_id, validate_points, validate_query
 from common.vectors.edge_shard import Shard
 from common.vectors.ranking import page
 
@@ -88,6 +88,17 @@ class EdgeIndex:
     async def fetch(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:
         """See `VectorIndex.fetch`."""
         return await self._run(self._reader, lambda: self._shard(collection).fetch(ids))
+
+    async def fetch_payloads(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, Payload | None]:
+        """See `VectorIndex.fetch_payloads`."""
+        return await self._run(self._reader, lambda: self._shard(collection).fetch_payloads(ids))
+
+    async def scroll(self, collection: Collection, *, after: UUID | None = None, limit: int) -> list[UUID]:
+        """See `VectorIndex.scroll`."""
+        begin = next_id(after)
+        if begin is None:
+            return []
+        return await self._run(self._reader, lambda: self._shard(collection).scroll(begin, limit))
 
     async def count(self, collection: Collection) -> int:
         """See `VectorIndex.count`."""

@@ -14,9 +14,9 @@ from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from common.errors import ConfigurationError, VectorIndexRefused, VectorIndexUnavailable
-from common.vectors.base import Collection, Filter, Match, Payload, Point, validate_points, validate_query
+from common.vectors.base import Collection, Filter, Match, Payload, Point, next_id, validate_points, validate_query
 from common.vectors.ranking import MAX_SEARCH, page
-from common.vectors.schema import FIELDS, Kind, to_equalities, to_fields
+from common.vectors.schema import FIELDS, Kind, from_fields, to_equalities, to_fields
 
 Item = TypeVar("Item")
 
@@ -143,6 +143,28 @@ class QdrantIndex:
                 )
             vectors |= {UUID(str(record.id)): np.asarray(record.vector, dtype=np.float32) for record in records}
         return vectors
+
+    async def fetch_payloads(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, Payload | None]:
+        """See `VectorIndex.fetch_payloads`."""
+        found: dict[UUID, Payload | None] = {}
+        for some in _batches(ids):
+            async with self._asking(collection):
+                records = await self._client.retrieve(
+                    collection.name, [*map(str, some)], with_payload=True, with_vectors=False
+                )
+            found |= {UUID(str(record.id)): from_fields(record.payload) for record in records}
+        return found
+
+    async def scroll(self, collection: Collection, *, after: UUID | None = None, limit: int) -> list[UUID]:
+        """See `VectorIndex.scroll`."""
+        begin = next_id(after)
+        if begin is None:
+            return []
+        async with self._asking(collection):
+            records, _ = await self._client.scroll(
+                collection.name, offset=str(begin), limit=limit, with_payload=False, with_vectors=False
+            )
+        return [UUID(str(record.id)) for record in records]
 
     async def count(self, collection: Collection) -> int:
         """See `VectorIndex.count`."""

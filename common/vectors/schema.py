@@ -1,8 +1,10 @@
 """How payloads and filters are spelled in Qdrant: one spelling for the server and for the engine in this process."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
+from uuid import UUID
 
 from common.vectors.base import Filter, Payload
 
@@ -45,3 +47,19 @@ def to_equalities(wanted: Filter) -> list[tuple[str, str]]:
     if wanted.category is not None:
         equalities.append(("category", wanted.category))
     return equalities + [("tags", tag) for tag in wanted.tags]
+
+
+def from_fields(fields: Mapping[str, Any] | None) -> Payload | None:
+    """Return a payload that was stored, or None for fields that `to_fields` never made."""
+    try:
+        given = dict(fields or {})
+        payload = Payload(
+            owner_id=UUID(given["owner_id"]),
+            folder_id=UUID(given["folder_id"]),
+            category=given.get("category"),
+            tags=tuple(given["tags"]),
+            created_at=datetime.fromisoformat(given["created_at"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return payload if to_fields(payload) == given else None

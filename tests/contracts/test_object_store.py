@@ -16,7 +16,7 @@ from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 from common.errors import ObjectCorrupt, ObjectNotFound, StorageUnavailable
 from common.settings import S3Settings
-from common.storage import ObjectStore, S3ObjectStore, _persist
+from common.storage import MAX_LISTED, ListedObject, ObjectStore, S3ObjectStore, _persist, object_key
 from deploy.local.stores import Stores
 from tests.fakes.object_store import MemoryObjectStore
 from tests.fixtures.silence import silent_server
@@ -142,6 +142,32 @@ async def test_delete_removes_and_may_be_repeated(store: ObjectStore, key: str) 
         assert await store.find(key) is None
 
 
+async def test_a_listing_is_in_order_and_bounded(store: ObjectStore) -> None:
+    prefix = f"list-{uuid4().hex}/"
+    keys = sorted(prefix + object_key(uuid4().hex * 2) for _ in range(12))
+    for size, key in enumerate(keys):
+        await put(store, key, b"x" * size)
+    await put(store, prefix[:-1] + "-other/one", b"1")
+    expected = [ListedObject(key, size) for size, key in enumerate(keys)]
+    assert await store.list_objects(prefix) == expected
+    assert await store.list_objects(prefix, limit=5) == expected[:5]
+    assert await store.list_objects(prefix, after=keys[4], limit=5) == expected[5:10]
+    assert await store.list_objects(prefix, after=keys[9], limit=5) == expected[10:]
+    assert await store.list_objects(prefix, after=keys[4][:-1]) == expected[4:], "a key that is not there"
+    assert await store.list_objects(prefix, after=keys[-1]) == []
+    assert await store.list_objects(prefix + "none/") == []
+
+
+async def test_a_listing_goes_on_past_one_answer(store: ObjectStore) -> None:
+    prefix = f"list-{uuid4().hex}/"
+    keys = sorted(prefix + object_key(uuid4().hex * 2) for _ in range(MAX_LISTED + 7))
+    for start in range(0, len(keys), 50):
+        await asyncio.gather(*(put(store, key, b"") for key in keys[start : start + 50]))
+    first = await store.list_objects(prefix, limit=10 * MAX_LISTED)
+    rest = await store.list_objects(prefix, after=first[-1].key)
+    assert (len(first), [item.key for item in (*first, *rest)]) == (MAX_LISTED, keys)
+
+
 async def test_what_is_absent_is_not_found(store: ObjectStore, key: str) -> None:
     assert await store.find(key) is None
     with pytest.raises(ObjectNotFound):
@@ -175,6 +201,7 @@ CALLS: Sequence[tuple[str, Call]] = [
     ("get", lambda store: store.get("any", max_bytes=10)),
     ("stream", first_chunk),
     ("find", lambda store: store.find("any")),
+    ("list_objects", lambda store: store.list_objects("any")),
     ("delete", lambda store: store.delete("any")),
     ("ping", lambda store: store.ping()),
     ("ensure_bucket", lambda store: store.ensure_bucket()),
@@ -274,7 +301,7 @@ async def test_what_will_not_be_better_in_a_moment_is_not_tried_again(error: Exc
 
 
 # SeaweedFS creates a bucket on the first put, as its access key may; `ensure_bucket` is there to create it.
-@pytest.mark.parametrize("name", ["get", "stream", "find", "delete", "ping"])
+@pytest.mark.parametrize("name", ["get", "stream", "find", "list_objects", "delete", "ping"])
 async def test_a_bucket_that_is_missing_is_an_outage(stores: Stores, name: str) -> None:
     await fails(s3_settings(stores, bucket=f"missing-{uuid4().hex}"), dict(CALLS)[name])
 

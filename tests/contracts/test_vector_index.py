@@ -200,6 +200,37 @@ async def test_fetch_returns_the_vectors_that_exist(gallery: Gallery) -> None:
         np.testing.assert_allclose(fetched[point.id], point.vector, atol=1e-6)
 
 
+async def test_payloads_come_back_as_they_were_written(gallery: Gallery) -> None:
+    """Over the borders of requests, with ids that are absent or named twice among them."""
+    asked = [uuid4(), *(point.id for point in gallery.points), gallery.points[0].id]
+    found = await gallery.index.fetch_payloads(gallery.collection, asked)
+    assert found == {point.id: point.payload for point in gallery.points}
+    assert await gallery.index.fetch_payloads(gallery.collection, []) == {}
+
+
+async def test_scrolling_meets_every_point_once_in_the_order_of_ids(gallery: Gallery) -> None:
+    seen: list[UUID] = []
+    while page := await gallery.index.scroll(gallery.collection, after=seen[-1] if seen else None, limit=90):
+        assert len(page) == min(90, len(gallery.points) - len(seen))
+        seen += page
+    assert seen == sorted(point.id for point in gallery.points)
+
+
+async def test_scrolling_goes_on_after_an_id_whether_or_not_it_is_there(
+    index: VectorIndex, collection: Collection
+) -> None:
+    first, last = UUID(int=0), UUID(int=2**128 - 1)
+    middle = UUID(int=1 << 100)
+    payload = points(1)[0].payload
+    await index.upsert(collection, [Point(id_, QUERY, payload) for id_ in (last, first, middle)])
+    assert await index.scroll(collection, limit=10) == [first, middle, last]
+    assert await index.scroll(collection, after=first, limit=1) == [middle]
+    assert await index.scroll(collection, after=UUID(int=5), limit=10) == [middle, last]
+    assert await index.scroll(collection, after=last, limit=10) == []
+    await index.delete(collection, [middle])
+    assert await index.scroll(collection, after=first, limit=10) == [last]
+
+
 @pytest.mark.parametrize(("limit", "offset"), [(0, 0), (1, -1), (1, MAX_WINDOW), (MAX_WINDOW + 1, 0)])
 async def test_windows_are_bounded(gallery: Gallery, limit: int, offset: int) -> None:
     with pytest.raises(ValueError, match="window"):
@@ -278,6 +309,8 @@ async def test_nothing_may_be_asked_for(index: VectorIndex, collection: Collecti
     await index.upsert(collection, [])
     await index.delete(collection, [])
     assert await index.fetch(collection, []) == {}
+    assert await index.fetch_payloads(collection, []) == {}
+    assert await index.scroll(collection, limit=5) == []
     assert await index.count(collection) == 0
 
 

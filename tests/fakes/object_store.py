@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import BinaryIO
 
 from common.errors import ObjectCorrupt, ObjectNotFound, StorageUnavailable
-from common.storage import ObjectInfo
+from common.storage import MAX_LISTED, ListedObject, ObjectInfo
 
 
 class MemoryObjectStore:
@@ -49,6 +49,12 @@ class MemoryObjectStore:
         if data is None:
             return None
         return ObjectInfo(len(data), hashlib.md5(data, usedforsecurity=False).hexdigest())
+
+    async def list_objects(self, prefix: str, *, after: str = "", limit: int = MAX_LISTED) -> list[ListedObject]:
+        """See `ObjectStore`."""
+        self._answer(prefix)
+        keys = sorted(key for key in self.objects if key.startswith(prefix) and key > after)
+        return [ListedObject(key, len(self.objects[key])) for key in keys[: min(limit, MAX_LISTED)]]
 
     async def delete(self, key: str) -> None:
         """See `ObjectStore`."""

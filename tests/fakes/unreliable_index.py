@@ -62,6 +62,16 @@ class UnreliableIndex:
         self._answer("fetch")
         return await self._index.fetch(collection, ids)
 
+    async def fetch_payloads(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, Payload | None]:
+        """See `VectorIndex`."""
+        self._answer("fetch_payloads")
+        return await self._index.fetch_payloads(collection, ids)
+
+    async def scroll(self, collection: Collection, *, after: UUID | None = None, limit: int) -> list[UUID]:
+        """See `VectorIndex`."""
+        self._answer("scroll")
+        return await self._index.scroll(collection, after=after, limit=limit)
+
     async def count(self, collection: Collection) -> int:
         """See `VectorIndex`."""
         self._answer("count")

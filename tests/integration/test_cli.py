@@ -1,24 +1,19 @@
 """The command line against real stores; `import` against the real API."""
 
 import asyncio
-import json
-import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from PIL import Image as Picture
 from pydantic import SecretStr
 from sqlalchemy import text
-from typer.testing import CliRunner
 
 from api.main import create_app
 from api.settings import ApiSettings
@@ -34,61 +29,11 @@ from common.settings import BreakerSettings, RedisSettings
 from common.status import ImageStatus
 from deploy.local.ports import LOOPBACK, choose_ports
 from deploy.local.stores import Stores
-from worker.cli import app
+from tests.fixtures.cli import Run
 from worker.cli.requeue import BATCH
 from worker.heartbeat import beat, find_workers
 
 NOWHERE = "redis://127.0.0.1:1/0"
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How a command went."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def data(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Awaitable[Ran]]
-
-
-@pytest.fixture
-def keep_logging() -> Iterator[None]:
-    """The command line configures logging for its process, which here is pytest's."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-
-
-@pytest.fixture
-def environment(stores: Stores, database_url: str, tmp_path: Path) -> dict[str, str]:
-    return {
-        **stores.environment(),
-        "DATABASE__URL": database_url,
-        "XDG_STATE_HOME": str(tmp_path / "state"),
-        "LIKENESS_HOME": str(tmp_path / "no-home"),
-        "COLUMNS": "200",
-    }
-
-
-@pytest.fixture
-def run(environment: dict[str, str], keep_logging: None) -> Run:
-    """Run a command as a person would, in a thread: it has an event loop of its own."""
-
-    async def run_command(*arguments: object, **more: str) -> Ran:
-        words = [str(argument) for argument in arguments]
-        result = await asyncio.to_thread(CliRunner().invoke, app, words, env={**environment, **more})
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return Ran(result.exit_code, result.stdout, result.stderr)
-
-    return run_command
 
 
 async def add_images(

@@ -4,6 +4,7 @@ import typer
 
 from common.log import configure_logging
 from common.settings import LogSettings
+from worker.cli.auditing import audit
 from worker.cli.exits import EPILOG
 from worker.cli.importing import import_images
 from worker.cli.inspection import inspect_image
@@ -16,6 +17,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, epilog=EPILOG)
 app.command("status", epilog=EPILOG)(status)
 app.command("requeue", epilog=EPILOG)(requeue)
 app.command("inspect", epilog=EPILOG)(inspect_image)
+app.command("audit", epilog=EPILOG)(audit)
 app.command("import", epilog=EPILOG)(import_images)
 app.command("migrate", epilog=EPILOG)(migrate)
 

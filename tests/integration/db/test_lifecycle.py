@@ -226,6 +226,36 @@ async def test_requeue_restores_the_tries_and_keeps_the_fence(database: Database
     assert (image.status, image.attempt, image.tries_left, image.error_code) == ("pending", 1, TRIES, None)
 
 
+@pytest.mark.parametrize("current", list(ImageStatus))
+async def test_only_what_is_done_is_redone(database: Database, current: ImageStatus) -> None:
+    (image_id,) = await pending_images(database, 1)
+    await set_status(database, image_id, current, lease=lifecycle.LEASE)
+    async with database.begin() as session:
+        assert await lifecycle.redo(session, [Fence(image_id, 2)], "auditor", "thumbnail_missing") == set()
+        moved = await lifecycle.redo(session, [Fence(image_id, 1)], "auditor", "thumbnail_missing")
+    assert bool(moved) == (current is ImageStatus.DONE and can_move(current, ImageStatus.PENDING))
+    assert (await load(database, image_id)).status == (ImageStatus.PENDING if moved else current)
+
+
+async def test_redoing_restores_the_tries_keeps_the_fence_and_says_why(database: Database) -> None:
+    (image_id,) = await pending_images(database, 1)
+    claims = await claim(database, [image_id])
+    async with database.begin() as session:
+        await advance(session, claims)
+        await finish(session, claims)
+        await lifecycle.redo(session, [claims[0].fence], "auditor", "thumbnail_missing")
+        event = (await images.list_events(session, image_id))[-1]
+    image = await load(database, image_id)
+    assert (image.status, image.attempt, image.tries_left, image.error_code) == ("pending", 1, TRIES, None)
+    assert (event.from_status, event.to_status, event.worker, event.error_code) == (
+        "done",
+        "pending",
+        "auditor",
+        "thumbnail_missing",
+    )
+    assert len(await claim(database, [image_id])) == 1, "it can be claimed at once"
+
+
 async def test_due_is_what_is_overdue_or_abandoned(database: Database) -> None:
     waiting, abandoned, busy = await pending_images(database, 3)
     await set_status(database, abandoned, ImageStatus.EMBEDDING, lease=NONE_LEFT)

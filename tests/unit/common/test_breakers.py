@@ -212,3 +212,20 @@ async def test_a_group_shows_states_and_metrics_and_wakes_who_waits() -> None:
     assert not breaker.closed
     await breakers.close()
     await breakers.close()
+
+
+async def test_a_dependency_returns_when_it_was_down_and_is_back() -> None:
+    name = f"storage-{uuid4()}"
+    breakers = Breakers("tests", BreakerSettings(failures=1, pause_s=0.01))
+    breaker = breakers.create(name, StorageUnavailable)
+    waiting = asyncio.create_task(breakers.wait_for_return(name))
+    await asyncio.sleep(0)
+    breakers.wake()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    with suppress(StorageUnavailable), breaker.guard():
+        raise StorageUnavailable("refused")
+    async with asyncio.timeout(30):
+        await waiting
+    assert breaker.closed
+    await breakers.close()

@@ -37,9 +37,9 @@ def test_nothing_becomes_searchable_without_a_stored_object_a_claim_and_a_vector
     assert ImageStatus.DONE not in reachable(ImageStatus.CREATED, without=frozenset({needed}))
 
 
-def test_nothing_leaves_done_and_an_error_is_only_requeued() -> None:
-    assert reachable(ImageStatus.DONE) == set()
-    assert [target for target in ImageStatus if can_move(ImageStatus.ERROR, target)] == [ImageStatus.PENDING]
+@pytest.mark.parametrize("status", sorted(SETTLED))
+def test_what_is_settled_is_only_put_back_to_the_start(status: ImageStatus) -> None:
+    assert [target for target in ImageStatus if can_move(status, target)] == [ImageStatus.PENDING]
 
 
 @pytest.mark.parametrize("status", sorted(LEASED))

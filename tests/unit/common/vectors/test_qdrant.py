@@ -322,3 +322,27 @@ async def test_a_collection_the_server_has_lost_comes_back_with_the_next_upsert(
             await index.upsert(COLLECTION, points(1))
         await index.upsert(COLLECTION, points(1))
     assert len(server.sent("PUT", "/collections/model-p1")) == 2
+
+
+async def test_scrolling_asks_for_ids_alone_and_begins_after_the_last() -> None:
+    server = Server(size=8)
+    server.replies["/points/scroll"] = answering(ok({"points": [{"id": str(UUID(int=8))}], "next_page_offset": None}))
+    async with connected(server) as index:
+        assert await index.scroll(COLLECTION, after=UUID(int=6), limit=100) == [UUID(int=8)]
+        assert await index.scroll(COLLECTION, after=UUID(int=2**128 - 1), limit=100) == []
+    assert server.sent("POST", "/points/scroll") == [
+        {"offset": str(UUID(int=7)), "limit": 100, "with_payload": False, "with_vector": False}
+    ]
+
+
+async def test_payloads_are_asked_for_without_vectors_and_in_bounded_numbers() -> None:
+    server = Server(size=8)
+    server.replies["/points"] = answering(ok([{"id": str(UUID(int=1)), "payload": {"foreign": True}}]))
+    async with connected(server) as index:
+        found = await index.fetch_payloads(COLLECTION, [UUID(int=number) for number in range(200)])
+    assert found == {UUID(int=1): None}
+    asked = server.sent("POST", "/points")
+    assert [(len(body["ids"]), body["with_payload"], body["with_vector"]) for body in asked] == [
+        (128, True, False),
+        (72, True, False),
+    ]
