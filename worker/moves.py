@@ -90,7 +90,7 @@ class Moves:
 
     async def _flush_claims(self, ids: list[UUID]) -> list[Work | None]:
         async with self._database.begin() as session:
-            claims = await lifecycle.claim(session, list(set(ids)), self._worker, self._lease)
+            claims = await lifecycle.claim(session, list(set(ids)), self._worker, self._lease, model_id=self._model_id)
             vectors = await embeddings.find(session, self._model_id, [claim.sha256 for claim in claims])
         claimed = {claim.id: Work(claim, vector=vectors.get(claim.sha256)) for claim in claims}
         # Of two submissions of one id, one gets the work.

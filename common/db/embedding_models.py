@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db.models import EmbeddingModel
 from common.embedding import ModelInfo
-from common.errors import ConfigurationError
+from common.errors import ConfigurationError, NotFound
 
 _TAKE_TURNS = text("SELECT pg_advisory_xact_lock(720_575_940_380)")
 
@@ -26,6 +26,14 @@ async def find_active(session: AsyncSession) -> EmbeddingModel | None:
 async def list_all(session: AsyncSession) -> list[EmbeddingModel]:
     """Return every model whose collection may hold vectors."""
     return list(await session.scalars(select(EmbeddingModel).where(EmbeddingModel.state != "retired")))
+
+
+async def find_labelled(session: AsyncSession, wanted: str) -> list[int]:
+    """Return the ids of the models of this label, one for each version of preprocessing; raise `NotFound` if none."""
+    found = [model.id for model in await session.scalars(select(EmbeddingModel)) if label(model) == wanted]
+    if not found:
+        raise NotFound(f"there is no model {wanted!r}", code="model_not_found")
+    return found
 
 
 async def settle_active(session: AsyncSession, served: ModelInfo) -> EmbeddingModel:

@@ -102,7 +102,7 @@ WITH due AS (
 ), claimed AS (
     UPDATE images
        SET status = 'embedding', attempt = attempt + 1, tries_left = tries_left - 1 + refund, lease_owner = :worker,
-           lease_until = now() + CAST(:lease AS interval), updated_at = now()
+           lease_until = now() + CAST(:lease AS interval), model_id = :model_id, updated_at = now()
       FROM due WHERE images.id = due.id
     RETURNING images.id, attempt, tries_left, owner_id, folder_id, sha256, object_key, media_type, byte_size,
               category, tags, created_at, payload_version, due.status AS from_status
@@ -241,9 +241,14 @@ SELECT id FROM images
 )
 
 
-async def claim(session: AsyncSession, ids: Sequence[UUID], worker: str, lease: timedelta = LEASE) -> list[Claim]:
-    """Claim those of `ids` that are due: `pending`, or leased to a worker whose lease ran out."""
-    rows = await session.execute(_CLAIM, {"ids": ids, "worker": worker, "lease": lease})
+async def claim(
+    session: AsyncSession, ids: Sequence[UUID], worker: str, lease: timedelta = LEASE, *, model_id: int | None = None
+) -> list[Claim]:
+    """Claim those of `ids` that are due: `pending`, or leased to a worker whose lease ran out.
+
+    `model_id` says by which model they are to be embedded; with None the row says nothing of it.
+    """
+    rows = await session.execute(_CLAIM, {"ids": ids, "worker": worker, "lease": lease, "model_id": model_id})
     return [Claim(*row) for row in rows]
 
 

@@ -94,6 +94,8 @@ class Image(Base):
     next_run_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
     error_code: Mapped[str | None]
     error_message: Mapped[str | None]
+    model_id: Mapped[int | None] = mapped_column(ForeignKey("embedding_models.id", ondelete="SET NULL"))
+    """The model of its last attempt; None before the first."""
 
     payload_version: Mapped[int] = mapped_column(server_default="1")
     """Raised by every edit of what the vector index filters by …"""

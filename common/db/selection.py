@@ -1,4 +1,4 @@
-"""Which failed images an operator means: by id, code, folder, and how lately they failed."""
+"""Which failed images an operator means: by id, code, folder, model, and how lately they failed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ class Selection:
         ids: only these images.
         code: only this error code.
         folder_id: only this folder.
+        model_ids: only those whose last attempt was by one of these models.
         since: only what failed within this time.
         limit: at most so many, those that failed first.
     """
@@ -27,6 +28,7 @@ class Selection:
     ids: Sequence[UUID] | None = None
     code: str | None = None
     folder_id: UUID | None = None
+    model_ids: Sequence[int] | None = None
     since: timedelta | None = None
     limit: int | None = None
 
@@ -40,6 +42,8 @@ async def find_failed(session: AsyncSession, selection: Selection) -> list[UUID]
         query = query.where(Image.error_code == selection.code)
     if selection.folder_id is not None:
         query = query.where(Image.folder_id == selection.folder_id)
+    if selection.model_ids is not None:
+        query = query.where(Image.model_id.in_(selection.model_ids))
     if selection.since is not None:
         query = query.where(Image.updated_at >= func.now() - selection.since)
     query = query.order_by(Image.updated_at, Image.id).limit(selection.limit)

@@ -20,8 +20,10 @@ from api.settings import ApiSettings
 from common import jobs
 from common.breakers import Breakers
 from common.db import images, lifecycle
+from common.db.embedding_models import label
 from common.db.engine import Database
 from common.db.images import NewImage
+from common.db.lifecycle import Failure
 from common.db.models import LOCAL_FOLDER_ID, LOCAL_OWNER_ID
 from common.errors import StorageUnavailable
 from common.serving import serving
@@ -30,6 +32,7 @@ from common.status import ImageStatus
 from deploy.local.ports import LOOPBACK, choose_ports
 from deploy.local.stores import Stores
 from tests.fixtures.cli import Run
+from tests.fixtures.rows import activate_model
 from worker.cli.requeue import BATCH
 from worker.heartbeat import beat, find_workers
 
@@ -294,6 +297,19 @@ async def test_conditions_add_up(run: Run, database: Database) -> None:
     assert await selected("--code", "internal_error", "--limit", "1") == 1
     assert await selected(elsewhere[0], other[0]) == 2
     assert set((await statuses(database)).values()) == {"error"}
+
+
+async def test_by_the_model_of_the_last_attempt(run: Run, database: Database) -> None:
+    model = await activate_model(database)
+    tried, _ = await add_images(database, 2, "pending")
+    async with database.begin() as session:
+        (claim,) = await lifecycle.claim(session, [tried], "tests", model_id=model.id)
+        await lifecycle.fail(session, [Failure(claim.fence, "image_corrupt", "It is corrupt.")])
+    await add_images(database, 1)
+    ran = await run("requeue", "--model", label(model), "--json", REDIS__URL=NOWHERE)
+    assert (ran.data["selected"], (await statuses(database))[tried]) == (1, "pending")
+    unknown = await run("requeue", "--model", "ViT/none")
+    assert (unknown.status, "there is no model 'ViT/none'" in unknown.err) == (1, True)
 
 
 async def test_a_limit_takes_what_failed_first(run: Run, database: Database) -> None:

@@ -55,7 +55,7 @@ async def statuses(database: Database, *rows: Image) -> list[str]:
     return [(await load(database, row.id)).status for row in rows]
 
 
-async def test_a_claim_brings_what_the_pipeline_needs(database: Database, moves: Moves) -> None:
+async def test_a_claim_brings_what_the_pipeline_needs(database: Database, moves: Moves, model: EmbeddingModel) -> None:
     (row,) = await record_pending(database, new_image(category="shoes", tags=["brown"]))
     work = await moves.claim(row.id)
     assert work is not None
@@ -64,7 +64,8 @@ async def test_a_claim_brings_what_the_pipeline_needs(database: Database, moves:
     shared = {"id", "owner_id", "folder_id", "sha256", "object_key", "media_type", "byte_size", "category", "tags"}
     assert {name: getattr(work.claim, name) for name in shared} == {name: getattr(row, name) for name in shared}
     assert (work.claim.attempt, work.claim.tries_left) == (1, TRIES - 1)
-    assert (await load(database, row.id)).lease_owner == "worker-a"
+    claimed = await load(database, row.id)
+    assert (claimed.lease_owner, claimed.model_id) == ("worker-a", model.id)
 
 
 async def test_what_is_not_due_is_not_claimed(database: Database, moves: Moves) -> None:

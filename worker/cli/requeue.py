@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from arq.connections import ArqRedis
 from rich.progress import track
 
 from common import jobs
-from common.db import lifecycle, selection
+from common.db import embedding_models, lifecycle, selection
 from common.db.engine import Database
 from common.db.selection import Selection
 from common.errors import QueueUnavailable
@@ -48,6 +48,9 @@ def requeue(
     ] = None,
     code: Annotated[str | None, typer.Option(help="Only images with this error code.")] = None,
     folder: Annotated[UUID | None, typer.Option(help="Only images in the folder with this id.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Only images that this model was tried on last, e.g. ViT-B-32/openai.")
+    ] = None,
     since: Annotated[str | None, typer.Option(help="Only what failed within this time: 90s, 30m, 2h, 7d.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many, those that failed first.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
@@ -60,11 +63,11 @@ def requeue(
     Works with Redis down too: the workers' sweep finds the images within seconds.
     Exit status 1: some of the IDS could not be requeued, or --yes is missing.
     """
-    if not (ids or status or code or folder or since):
-        raise typer.BadParameter("say which: IDS, --code, --folder, --since, or --status error for all")
-    wanted = Selection(ids or None, code, folder, parse_span(since) if since else None, limit)
+    if not (ids or status or code or folder or model or since):
+        raise typer.BadParameter("say which: IDS, --code, --folder, --model, --since, or --status error for all")
+    wanted = Selection(ids or None, code, folder, since=parse_span(since) if since else None, limit=limit)
     settings = read_settings()
-    found = asyncio.run(_find(settings, wanted))
+    found = asyncio.run(_find(settings, wanted, model))
     unconfirmed = len(found) > DRY_ABOVE and not yes
     dry = dry_run or unconfirmed
     requeued = 0 if dry or not found else asyncio.run(_requeue(settings, found))
@@ -81,8 +84,10 @@ def requeue(
         raise typer.Exit(Exit.FOUND)
 
 
-async def _find(settings: CliSettings, wanted: Selection) -> list[UUID]:
+async def _find(settings: CliSettings, wanted: Selection, model: str | None) -> list[UUID]:
     async with open_database(settings.database) as database, database.begin() as session:
+        if model is not None:
+            wanted = replace(wanted, model_ids=await embedding_models.find_labelled(session, model))
         return await selection.find_failed(session, wanted)
 
 
