@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -126,9 +127,9 @@ async def test_concurrent_moves_are_one_statement(
     sizes: list[int] = []
     claim_rows = lifecycle.claim
 
-    async def counted(session: AsyncSession, ids: list[UUID], worker: str, lease: timedelta) -> list[Claim]:
+    async def counted(session: AsyncSession, ids: list[UUID], *rest: Any, **options: Any) -> list[Claim]:
         sizes.append(len(ids))
-        return await claim_rows(session, ids, worker, lease)
+        return await claim_rows(session, ids, *rest, **options)
 
     monkeypatch.setattr(lifecycle, "claim", counted)
     await claim(moves, *rows)
@@ -238,10 +239,10 @@ async def test_a_claim_that_is_being_written_when_the_worker_stops_is_given_back
     entered, go_on = asyncio.Event(), asyncio.Event()
     claim_rows = lifecycle.claim
 
-    async def slow(session: AsyncSession, ids: list[UUID], worker: str, lease: timedelta) -> list[Claim]:
+    async def slow(*arguments: Any, **options: Any) -> list[Claim]:
         entered.set()
         await go_on.wait()
-        return await claim_rows(session, ids, worker, lease)
+        return await claim_rows(*arguments, **options)
 
     monkeypatch.setattr(lifecycle, "claim", slow)
     pipeline = Pipeline([], moves, Leases(moves), images_in_flight=1)
