@@ -126,7 +126,6 @@ async def test_a_running_worker_rebuilds_what_searches_lost(
     monkeypatch.setattr(worker.embedder, "encode_pixels", NoModel().encode_pixels)
 
     async with database.begin() as session:
-        await session.execute(text("UPDATE images SET updated_at = updated_at - interval '1 hour'"))
         operation_id = await operations.start(session, NewOperation(AUDIT, "tests", {"fix": True}))
     async with asyncio.timeout(60):
         while True:
