@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, func, select, text, tuple_
+from sqlalchemy import and_, func, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db.models import Embedding, Image
@@ -43,7 +43,7 @@ class Entry:
 
     Attributes:
         image: the row.
-        settled: nobody works on it, and nothing has changed for the time of grace.
+        settled: nobody works on it. `done` is so at any age: it promises that everything is there already.
         embedding_bytes: length of its cached vector by the model in question; None: there is none.
     """
 
@@ -60,11 +60,12 @@ class Entry:
 async def read_page(
     session: AsyncSession, model_id: int | None, *, after: Position | None, limit: int, grace: timedelta
 ) -> list[Entry]:
-    """Return up to `limit` rows in the order of hash and id, of those after the position."""
-    at_rest = and_(
-        Image.status.notin_([*LEASED, ImageStatus.CREATED]),
-        Image.updated_at <= func.now() - grace,
-    )
+    """Return up to `limit` rows in the order of hash and id, of those after the position.
+
+    What is not `done` counts as settled when it has not changed for the time of `grace`.
+    """
+    old = and_(Image.status.notin_([*LEASED, ImageStatus.CREATED]), Image.updated_at <= func.now() - grace)
+    at_rest = or_(Image.status == ImageStatus.DONE, old)
     query = (
         select(Image, at_rest, func.octet_length(Embedding.vector))
         .outerjoin(Embedding, and_(Embedding.sha256 == Image.sha256, Embedding.model_id == model_id))

@@ -46,7 +46,7 @@ class Audits:
     def __init__(
         self, database: Database, storage: ObjectStore, vectors: VectorIndex, *, grace: timedelta = GRACE
     ) -> None:
-        """Create the audits of one worker; `grace` is for how long an image is left alone after a change."""
+        """Create the audits of one worker; `grace` is for how long what is not `done` is left alone after a change."""
         self._database = database
         self._storage = storage
         self._vectors = vectors

@@ -13,7 +13,7 @@ from common.db import embeddings, inventory, lifecycle, tombstones
 from common.db.engine import Database
 from common.db.lifecycle import Fence
 from common.db.models import EmbeddingModel, Image
-from common.errors import ObjectNotFound
+from common.errors import ObjectCorrupt, ObjectNotFound
 from common.payloads import payload_of, sync_payload
 from common.storage import ObjectStore
 from common.vectors.base import Collection, Point, VectorIndex, validate_points
@@ -143,7 +143,7 @@ class Repair:
     async def _has_good_original(self, image: Image) -> bool:
         try:
             data = await self._storage.get(image.object_key, max_bytes=image.byte_size)
-        except ObjectNotFound:
+        except (ObjectNotFound, ObjectCorrupt):
             return False
         return await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest()) == image.sha256
 

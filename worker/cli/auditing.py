@@ -49,7 +49,7 @@ def audit(
         raise typer.Exit(Exit.FOUND)
     report = Report.model_validate(ended.result)
     if as_json:
-        print_json({"id": ended.id, "found": report.found, "left": report.left, **(ended.result or {})})
+        print_json({"id": ended.id, "found": report.found, "left": report.left, **report.model_dump(mode="json")})
     else:
         _show(report)
     if report.left:

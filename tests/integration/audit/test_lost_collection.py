@@ -9,6 +9,7 @@ import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from qdrant_client import AsyncQdrantClient
 from sqlalchemy import text
 
 from common.db import operations
@@ -20,6 +21,8 @@ from common.errors import EmbedderUnavailable
 from common.settings import EmbedderClientSettings, QdrantSettings
 from common.vectors.base import Collection, Filter, VectorIndex
 from common.vectors.factory import create_vector_index
+from common.vectors.qdrant import QdrantIndex
+from tests.fakes.qdrant_server import QdrantServer
 from tests.fakes.unreliable_index import UnreliableIndex
 from tests.fixtures import pictures
 from tests.fixtures.auditing import Collected, fixed, vector_of
@@ -91,6 +94,19 @@ async def test_a_lost_collection_is_rebuilt_without_any_model(
     await collected.index.close()
 
 
+async def test_a_server_that_lost_a_collection_it_was_known_to_have_gets_it_back(collected: Collected) -> None:
+    app = httpx.ASGITransport(QdrantServer().app())
+    client = AsyncQdrantClient(url="http://qdrant.test", check_compatibility=False, transport=app)
+    collected.index = UnreliableIndex(QdrantIndex(client, timeout_s=60))
+    images = await collected.add(150, category="shoes")
+    await client.delete_collection(collected.model.collection)
+    operation = await collected.operate(NewOperation(AUDIT, "tests", {"fix": True}))
+    assert operation.attempt == 2, "the first one is told by the server"
+    assert await collected.points() == sorted(image.id for image in images)
+    assert all([await finds_itself(collected, image) for image in images[:10]])
+    await collected.index.close()
+
+
 async def test_a_running_worker_rebuilds_what_searches_lost(
     client: httpx.AsyncClient,
     worker: WorkerContext,
@@ -110,7 +126,6 @@ async def test_a_running_worker_rebuilds_what_searches_lost(
     monkeypatch.setattr(worker.embedder, "encode_pixels", NoModel().encode_pixels)
 
     async with database.begin() as session:
-        await session.execute(text("UPDATE images SET updated_at = updated_at - interval '1 hour'"))
         operation_id = await operations.start(session, NewOperation(AUDIT, "tests", {"fix": True}))
     async with asyncio.timeout(60):
         while True:

@@ -235,6 +235,14 @@ async def test_what_is_in_motion_is_not_judged(collected: Collected) -> None:
     assert await exists(collected.database, created.id)
 
 
+async def test_what_is_done_is_judged_at_once(collected: Collected) -> None:
+    """An index that comes back may have lost the latest of all."""
+    (image,) = await collected.add()
+    await collected.index.delete(collected.collection, [image.id])
+    report = await collected.audit(fix=True, grace=timedelta(minutes=2))
+    assert fixed(report) == {Mismatch.VECTOR_MISSING: 1}
+
+
 async def test_only_done_images_are_expected_to_be_searchable(collected: Collected) -> None:
     states = [status for status in ImageStatus if status != ImageStatus.DONE]
     rows = await collected.add(len(states))

@@ -145,7 +145,7 @@ async def upload(collected: Collected, new: NewImage, data: bytes) -> UUID:
 async def test_an_upload_of_what_is_in_quarantine_keeps_its_object_whoever_is_faster(collected: Collected) -> None:
     choose = random.Random(3)
     purge = Purge(collected.database, collected.storage, collected.index)
-    for number in range(25):
+    for number in range(12):
         data = f"bytes {number}".encode()
         new = new_image(byte_size=len(data))
         await collected.put(new.object_key, data)
