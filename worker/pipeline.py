@@ -64,7 +64,7 @@ class Pipeline:
         return task
 
     async def _process(self, image_id: UUID) -> None:
-        with await self._slots.take(1):
+        async with self._slots.hold(1):
             work = await self._claim(image_id)
             if work is None:
                 return
@@ -74,7 +74,7 @@ class Pipeline:
             with _named(work):
                 log.warning("image_must_run_alone", tries_left=work.claim.tries_left)
                 await asyncio.shield(self._give_back(work, _AT_ONCE, refund=True, code="must_run_alone"))
-        with await self._slots.take(self._slots.total):
+        async with self._slots.hold(self._slots.total):
             work = await self._claim(image_id)
             if work is not None:
                 await self._own(work)
