@@ -31,6 +31,24 @@ class Share:
         self._budget._return(amount)  # noqa: SLF001 - the budget's other half
 
 
+class Holding:
+    """An async context manager that takes a share and gives it back; it may be entered again after that."""
+
+    def __init__(self, budget: "Budget", amount: int) -> None:
+        self._budget = budget
+        self._amount = amount
+        self._share: Share | None = None
+
+    async def __aenter__(self) -> None:
+        self._share = await self._budget.take(self._amount)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._share is not None:
+            self._share.give_back()
+
+
 class Budget:
     """An amount to be shared by the tasks of one event loop."""
 
@@ -45,6 +63,10 @@ class Budget:
     def used(self) -> int:
         """How much is taken."""
         return self.total - self._free
+
+    def hold(self, amount: int) -> Holding:
+        """Have `amount`, waited for as by `take`, inside an `async with`."""
+        return Holding(self, amount)
 
     async def take(self, amount: int) -> Share:
         """Wait until `amount`, or all there is at all if that is less, is free and everybody before has got theirs."""

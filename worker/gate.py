@@ -5,7 +5,7 @@ neither the object store nor the embedder. Images wait without a slot, so that t
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import UUID
 
 import structlog
@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 _BATCH = 256
 _WAIT_S = 0.005
 
+TakeSlot = Callable[[], AbstractAsyncContextManager[object]]
 FindEmbedded = Callable[[Sequence[UUID]], Awaitable[set[UUID]]]
 
 
@@ -39,13 +40,11 @@ class Gate:
         self._is_open = False
 
     @asynccontextmanager
-    async def turn(
-        self, image_id: UUID, take_slots: Callable[[], Awaitable[AbstractContextManager[object]]]
-    ) -> AsyncIterator[None]:
-        """Wait until the image may be claimed, and hold the slots while inside."""
+    async def turn(self, image_id: UUID, take_slot: TakeSlot) -> AsyncIterator[None]:
+        """Wait until the image may be claimed, and hold a slot while inside."""
         while True:
             await self._wait(image_id)
-            with await take_slots():
+            async with take_slot():
                 # A breaker may have opened while this image waited for its slot.
                 if await self._admits(image_id):
                     yield

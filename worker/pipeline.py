@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, closing
+from collections.abc import Awaitable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
@@ -86,16 +86,10 @@ class Pipeline:
             if work is not None:
                 await self._own(work)
 
-    @asynccontextmanager
-    async def _turn(self, image_id: UUID, slots: int) -> AsyncIterator[None]:
+    def _turn(self, image_id: UUID, slots: int) -> AbstractAsyncContextManager[None]:
         """Hold slots while inside; before that wait for them, and until what the image needs is up."""
-        take = partial(self._slots.take, slots)
-        if self._gate is None:
-            with await take():
-                yield
-        else:
-            async with self._gate.turn(image_id, take):
-                yield
+        hold = partial(self._slots.hold, slots)
+        return self._gate.turn(image_id, hold) if self._gate else hold()
 
     async def _own(self, work: Work) -> None:
         """Do one attempt, its lease renewed from here on."""

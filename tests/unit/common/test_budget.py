@@ -43,6 +43,15 @@ async def test_a_share_comes_back_after_an_error() -> None:
     assert budget.used == 0
 
 
+async def test_a_holding_may_be_entered_again() -> None:
+    budget = Budget(10)
+    holding = budget.hold(7)
+    for _ in range(2):
+        async with holding:
+            assert budget.used == 7
+        assert budget.used == 0
+
+
 async def test_nobody_overtakes_even_where_it_would_fit() -> None:
     budget = Budget(10)
     first = await budget.take(8)
