@@ -17,6 +17,7 @@ from common.errors import (
     Conflict,
     DatabaseUnavailable,
     EmbedderUnavailable,
+    EmbeddingInvalid,
     ImageRejected,
     ImageTooLarge,
     ImageUnreadable,
@@ -32,6 +33,7 @@ from common.errors import (
     QueueUnavailable,
     StorageUnavailable,
     UnsupportedMedia,
+    VectorIndexRefused,
     VectorIndexUnavailable,
 )
 
@@ -56,7 +58,9 @@ CONTRACT: dict[type[LikenessError], int] = {
     ObjectNotFound: 503,
     ObjectCorrupt: 503,
     VectorIndexUnavailable: 503,
+    VectorIndexRefused: 503,
     EmbedderUnavailable: 503,
+    EmbeddingInvalid: 503,
 }
 
 
