@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 _BATCH = 256
 _WAIT_S = 0.005
 
+TakeSlot = Callable[[], AbstractAsyncContextManager[object]]
 FindEmbedded = Callable[[Sequence[UUID]], Awaitable[set[UUID]]]
 
 
@@ -39,11 +40,11 @@ class Gate:
         self._is_open = False
 
     @asynccontextmanager
-    async def turn(self, image_id: UUID, slots: AbstractAsyncContextManager[object]) -> AsyncIterator[None]:
+    async def turn(self, image_id: UUID, take_slot: TakeSlot) -> AsyncIterator[None]:
         """Wait until the image may be claimed, and hold a slot while inside."""
         while True:
             await self._wait(image_id)
-            async with slots:
+            async with take_slot():
                 # A breaker may have opened while this image waited for its slot.
                 if await self._admits(image_id):
                     yield

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import structlog
 
 from common.db.lifecycle import Failure, Release
 from common.errors import InfrastructureError, LikenessError, OwnershipLost
-from worker.gate import Gate
+from worker.gate import Gate, TakeSlot
 from worker.leases import Leases
 from worker.metrics import IN_FLIGHT, OUTCOMES, STAGE_SECONDS
 from worker.moves import Moves
@@ -64,7 +65,7 @@ class Pipeline:
         return task
 
     async def _process(self, image_id: UUID) -> None:
-        async with self._gate.turn(image_id, self._slots) if self._gate else self._slots:
+        async with self._turn(image_id, lambda: self._slots):
             if self._stopping:
                 return
             try:
@@ -80,6 +81,10 @@ class Pipeline:
                 self._leases.hold(work.claim.fence),
             ):
                 await self._attempt(work)
+
+    def _turn(self, image_id: UUID, take_slot: TakeSlot) -> AbstractAsyncContextManager[object]:
+        """Hold a slot while inside; what needs something that is down waits for that first, without one."""
+        return self._gate.turn(image_id, take_slot) if self._gate else take_slot()
 
     async def _claim(self, image_id: UUID) -> Work | None:
         """Claim; a claim that was under way when this was cancelled is given back, or nobody would have the image."""
