@@ -7,6 +7,7 @@ from time import monotonic
 import asyncpg
 import pytest
 
+from common.errors import LikenessError
 from tests.fakes.embedder_server import ANSWERS
 from tests.faults.checker import codes
 from tests.faults.conftest import Verdict
@@ -56,7 +57,7 @@ async def test_embedder_answers_nonsense(system: System, traffic: Traffic, verdi
                 await asyncio.sleep(0.05)
     outcome = await verdict()
     assert outcome.tries_spent == 0
-    assert await codes(system, traffic.accepted) == {"embedder_unavailable", "overloaded"}
+    assert LikenessError.default_code not in await codes(system, traffic.accepted)
 
 
 async def test_postgresql_away_for_longer_than_leases(system: System, traffic: Traffic, verdict: Verdict) -> None:
