@@ -1,13 +1,14 @@
-"""The faults of dependencies and processes: each breaks something for so many seconds, then makes it whole again.
+"""The faults of dependencies and processes: each breaks something until it is told to stop, then makes it whole again.
 
 Tests apply them one by one while uploads flow; the random run draws from them.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from time import monotonic
+from itertools import cycle
+from typing import Any
 
 import asyncpg
 from redis.asyncio import Redis
@@ -24,8 +25,8 @@ class Fault:
     """One kind of fault."""
 
     name: str
-    run: Callable[[System, float], Awaitable[None]]
-    """Break it for so many seconds, and return when it is whole."""
+    run: Callable[[System, asyncio.Event], Coroutine[Any, Any, None]]
+    """Break it until the event, and return when it is whole."""
     long_s: float = 30
     """How long it lasts when time is no object."""
     shows: str | None = None
@@ -34,51 +35,48 @@ class Fault:
     """Whether images may lose a try: where a worker's silence is the fault, or what nobody can tell from silence."""
 
 
-async def flush_redis(system: System, seconds: float) -> None:
+async def flush_redis(system: System, over: asyncio.Event) -> None:
     """Redis forgets every hint, again and again."""
-    end = monotonic() + seconds
     async with Redis.from_url(system.stores.redis_url) as redis:
-        while monotonic() < end:
+        while not over.is_set():
             await redis.flushall()
             await asyncio.sleep(_AGAIN_S)
 
 
-async def kill_redis(system: System, seconds: float) -> None:
+async def kill_redis(system: System, over: asyncio.Event) -> None:
     """Redis dies and stays away."""
     await system.redis.kill()
-    await asyncio.sleep(seconds)
+    await over.wait()
     await system.redis.start()
 
 
-async def freeze_redis(system: System, seconds: float) -> None:
+async def freeze_redis(system: System, over: asyncio.Event) -> None:
     """Redis takes connections and says nothing."""
     system.redis.pause()
-    await asyncio.sleep(seconds)
+    await over.wait()
     system.redis.resume()
 
 
-async def restart_postgres(system: System, seconds: float) -> None:
+async def restart_postgres(system: System, over: asyncio.Event) -> None:
     """PostgreSQL is stopped and started as by an upgrade, again and again."""
-    end = monotonic() + seconds
-    while monotonic() < end:
+    while not over.is_set():
         await system.postgres.stop()
         await system.postgres.start()
         await asyncio.sleep(1)
 
 
-async def crash_postgres(system: System, seconds: float) -> None:
+async def crash_postgres(system: System, over: asyncio.Event) -> None:
     """PostgreSQL dies without a word and stays away."""
     await system.postgres.kill()
-    await asyncio.sleep(seconds)
+    await over.wait()
     await system.postgres.start()
 
 
-async def kill_connections(system: System, seconds: float) -> None:
+async def kill_connections(system: System, over: asyncio.Event) -> None:
     """PostgreSQL ends every connection of ours, again and again."""
-    end = monotonic() + seconds
     connection = await asyncpg.connect(system.stores.database_url.replace("+asyncpg", ""))
     try:
-        while monotonic() < end:
+        while not over.is_set():
             await connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'likeness'"
             )
@@ -87,110 +85,111 @@ async def kill_connections(system: System, seconds: float) -> None:
         await connection.close()
 
 
-async def lose_commits(system: System, seconds: float) -> None:
+async def lose_commits(system: System, over: asyncio.Event) -> None:
     """Commits are done, but their answers do not arrive: whoever asked can't tell."""
-    line, end = system.lines.database, monotonic() + seconds
+    line = system.lines.database
     before = line.answers_lost
-    while monotonic() < end or line.answers_lost == before:
+    while not over.is_set() or line.answers_lost == before:
         line.lose_answer(b"COMMIT")
         await asyncio.sleep(_AGAIN_S)
 
 
-async def refuse_storage(system: System, seconds: float) -> None:
+async def refuse_storage(system: System, over: asyncio.Event) -> None:
     """S3 is down."""
     await system.lines.storage.refuse()
-    await asyncio.sleep(seconds)
+    await over.wait()
     await system.lines.storage.heal()
 
 
-async def stall_storage(system: System, seconds: float) -> None:
+async def stall_storage(system: System, over: asyncio.Event) -> None:
     """S3 takes connections and says nothing."""
     system.lines.storage.stall()
-    await asyncio.sleep(seconds)
+    await over.wait()
     await system.lines.storage.heal()
 
 
-async def slow_storage(system: System, seconds: float) -> None:
+async def slow_storage(system: System, over: asyncio.Event) -> None:
     """S3 is far away."""
     system.lines.storage.delay(_DELAY_S)
-    await asyncio.sleep(seconds)
+    await over.wait()
     await system.lines.storage.heal()
 
 
-async def kill_api(system: System, seconds: float) -> None:
+async def kill_api(system: System, over: asyncio.Event) -> None:
     """The api dies in the middle of uploads and stays away."""
     await system.api.kill()
-    await asyncio.sleep(seconds)
+    await over.wait()
     await system.api.start()
 
 
-async def kill_embedder(system: System, seconds: float) -> None:
+async def kill_embedder(system: System, over: asyncio.Event) -> None:
     """The embedder dies and stays away."""
     await system.embedder.kill()
-    await asyncio.sleep(seconds)
+    await over.wait()
     await system.embedder.start()
 
 
-async def slow_embedder(system: System, seconds: float) -> None:
+async def slow_embedder(system: System, over: asyncio.Event) -> None:
     """The embedder takes its time."""
     await system.answer("slow")
-    await asyncio.sleep(seconds)
+    await over.wait()
     await system.answer("right")
 
 
-async def refuse_vectors(system: System, seconds: float) -> None:
+async def refuse_vectors(system: System, over: asyncio.Event) -> None:
     """The vector store is down."""
     await system.lines.vectors.refuse()
-    await asyncio.sleep(seconds)
+    await over.wait()
     await system.lines.vectors.heal()
 
 
-async def stall_vectors(system: System, seconds: float) -> None:
+async def stall_vectors(system: System, over: asyncio.Event) -> None:
     """The vector store takes connections and says nothing."""
     system.lines.vectors.stall()
-    await asyncio.sleep(seconds)
+    await over.wait()
     await system.lines.vectors.heal()
 
 
-async def slow_vectors(system: System, seconds: float) -> None:
+async def slow_vectors(system: System, over: asyncio.Event) -> None:
     """The vector store is far away."""
     system.lines.vectors.delay(_DELAY_S)
-    await asyncio.sleep(seconds)
+    await over.wait()
     await system.lines.vectors.heal()
 
 
-async def tear_upserts(system: System, seconds: float) -> None:
+async def tear_upserts(system: System, over: asyncio.Event) -> None:
     """The vector store writes half of a batch and fails, again and again."""
-    end = monotonic() + seconds
-    while monotonic() < end:
+    while not over.is_set():
         await system.script(system.vectors_url, torn_upserts=1)
         await asyncio.sleep(_AGAIN_S)
     await system.script(system.vectors_url, torn_upserts=0)
 
 
-async def kill_worker(boundary: str, system: System, seconds: float) -> None:
+async def kill_worker(boundary: str, system: System, over: asyncio.Event) -> None:
     """A worker dies when it brings an image to the boundary, and stays away."""
     system.orders.give(boundary, "kill")
     worker = system.workers[await system.orders.taken(boundary, "kill")]
     await worker.wait()
-    await asyncio.sleep(seconds)
+    await over.wait()
     await worker.start()
 
 
-async def freeze_worker(system: System, seconds: float) -> None:
+async def freeze_worker(system: System, over: asyncio.Event) -> None:
     """A worker stands still past its lease, then goes on as if nothing had happened."""
     system.orders.give("embedded", "stop")
     number = await system.orders.taken("embedded", "stop")
-    await asyncio.sleep(max(seconds, 1.5 * LEASE_S))
+    await asyncio.gather(over.wait(), asyncio.sleep(1.5 * LEASE_S))
     system.workers[number].resume()
 
 
-async def move_clocks(system: System, seconds: float) -> None:
+async def move_clocks(system: System, over: asyncio.Event) -> None:
     """The workers' clocks jump, ten minutes away from the database's, one this way and one that."""
-    for shift_s in (600, -600):
+    for shift_s in cycle((600, -600)):
         system.shift_clock(0, shift_s)
         system.shift_clock(1, -shift_s)
-        await asyncio.sleep(seconds / 2)
+        await asyncio.sleep(_AGAIN_S)
+        if over.is_set():
+            break
     for number in range(2):
         system.shift_clock(number, 0)
 

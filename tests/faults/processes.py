@@ -14,8 +14,8 @@ from deploy.local.services import PythonService
 
 S = TypeVar("S", bound=Service)
 
-_PROBE_S = 0.05
-_START_S = 60.0
+_PROBE_S = 0.1
+_START_S = 180.0
 
 
 class Process(Generic[S]):
@@ -52,21 +52,24 @@ class Process(Generic[S]):
         await self.ready()
 
     async def ready(self) -> None:
-        """Wait until it serves."""
+        """Wait until it serves; if it dies before, as what it needs is slow, start it again as a supervisor does."""
         try:
             async with asyncio.timeout(_START_S):
-                while True:
-                    assert self.alive, f"{self.service.name} died:\n{self._launcher.tail(self.service.name)}"
-                    try:
-                        await self.service.probe()
-                    except NotReady:
-                        await asyncio.sleep(_PROBE_S)
-                    else:
-                        return
+                while not await self._serves():
+                    await asyncio.sleep(_PROBE_S)
+                    if not self.alive:
+                        await self.spawn()
         except TimeoutError:
             raise AssertionError(
                 f"{self.service.name} does not serve:\n{self._launcher.tail(self.service.name)}"
             ) from None
+
+    async def _serves(self) -> bool:
+        try:
+            await self.service.probe()
+        except NotReady:
+            return False
+        return self.alive
 
     @property
     def alive(self) -> bool:
@@ -103,7 +106,9 @@ class Process(Generic[S]):
 
     def resume(self) -> None:
         """SIGCONT; harmless when it runs."""
-        self.process().send_signal(signal.SIGCONT)
+        assert self._guarded is not None
+        for process in psutil.Process(self._guarded.guard_pid).children():
+            process.send_signal(signal.SIGCONT)
 
     def limit_files(self, size: int) -> None:
         """Refuse it to write files larger than `size` bytes: what a full disk does, without being root."""

@@ -59,7 +59,9 @@ async def test_random_faults(seed: int, system: System, traffic: Traffic, verdic
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(keep_sending(traffic, over))
         for step in takewhile(lambda _: monotonic() < end, draw(seed)):
-            await step.fault.run(system, step.seconds)
+            fault_over = asyncio.Event()
+            asyncio.get_running_loop().call_later(step.seconds, fault_over.set)
+            await step.fault.run(system, fault_over)
             last = monotonic()
             await asyncio.sleep(step.pause_s)
         over.set()
