@@ -139,10 +139,15 @@ async def running_system(path: Path) -> AsyncIterator[System]:
         launcher = Launcher(home.logs, await stack.enter_async_context(locked(home, "tests")))
         system = await _assemble(home, launcher, stack)
         stack.push_async_callback(_stop, system)
-        await asyncio.gather(*(process.start() for process in system.processes()[:5]))
-        await asyncio.to_thread(upgrade, system.stores.database_url)
-        await asyncio.gather(*(process.start() for process in system.processes()[5:]))
+        others = (system.redis, system.seaweedfs, system.vectors, system.embedder)
+        await asyncio.gather(_start_database(system), *(process.start() for process in others))
+        await asyncio.gather(*(process.start() for process in (system.api, *system.workers)))
         yield system
+
+
+async def _start_database(system: System) -> None:
+    await system.postgres.start()
+    await asyncio.to_thread(upgrade, system.stores.database_url)
 
 
 async def _assemble(home: Home, launcher: Launcher, stack: AsyncExitStack) -> System:
