@@ -58,7 +58,12 @@ class RecordingPipeline:
     @property
     def context(self) -> WorkerContext:
         parts = SimpleNamespace(
-            pipeline=self, leases=self.leases, sweeper=self.sweeper, breakers=Breakers("tests", BreakerSettings())
+            pipeline=self,
+            leases=self.leases,
+            sweeper=self.sweeper,
+            operations=Loop(),
+            audit_schedule=Loop(),
+            breakers=Breakers("tests", BreakerSettings()),
         )
         return cast(WorkerContext, parts)
 
