@@ -7,7 +7,7 @@ import pytest
 from deploy.local.stores import Stores
 from tests.fixtures.stores import running_stores
 
-pytest_plugins = ["tests.fixtures.cli", "tests.fixtures.database", "tests.fixtures.services"]
+pytest_plugins = ["tests.fixtures.children", "tests.fixtures.cli", "tests.fixtures.database", "tests.fixtures.services"]
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ PHOTOS = 300
 PER_REQUEST = 10
 HEALED_WITHIN_S = 200
 DEMO = {"EMBEDDER__MODEL": "demo"}
+# What the dead workers held is claimed again when their lease has run out.
+SHORT_LEASE = {**DEMO, "WORKER__LEASE_S": "10"}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,7 @@ def test_upload_done_similar_restart_same_answers(tmp_path: Path, photos: list[b
 def test_whatever_was_accepted_survives_the_death_of_everything(tmp_path: Path, photos: list[bytes]) -> None:
     home = tmp_path / "home"
     accepted: list[str] = []
-    stack = Stack.start(home, **DEMO)
+    stack = Stack.start(home, **SHORT_LEASE)
 
     def send() -> None:
         with connect(stack) as client:
@@ -91,5 +93,5 @@ def test_whatever_was_accepted_survives_the_death_of_everything(tmp_path: Path, 
         with pytest.raises(httpx.TransportError):
             sending.result()
     assert PHOTOS // 2 <= len(accepted) < PHOTOS
-    with running_stack(home, **DEMO) as restarted, connect(restarted) as client:
+    with running_stack(home, **SHORT_LEASE) as restarted, connect(restarted) as client:
         wait_until_done(client, accepted)

@@ -24,6 +24,8 @@ PREPROCESS = Preprocess(64)
 POLICY = ImagePolicy()
 LIMITS = DecodeLimits(memory_bytes=256 * 1024 * 1024, cpu_s=10, wall_s=30)
 
+pytestmark = pytest.mark.usefixtures("own_decode_children")
+
 
 @asynccontextmanager
 async def running(

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from common.errors import ImageRejected
 from common.imaging import ImageFormat, Preprocess
 from common.settings import ImagePolicy
@@ -15,6 +17,8 @@ POLICY = ImagePolicy(max_pixels=1_000_000, max_side=4_000)  # so that no lie abo
 LIMITS = DecodeLimits(memory_bytes=256 * 1024 * 1024, cpu_s=5, wall_s=30)
 CHILDREN = 2
 COUNT = 200
+
+pytestmark = pytest.mark.usefixtures("own_decode_children")
 
 
 async def test_mutants_of_every_format_are_pictures_or_refused_and_harm_no_neighbour() -> None:
