@@ -15,9 +15,8 @@ from tests.fixtures.stack import Stack, running_stack
 PHOTOS = 300
 PER_REQUEST = 10
 HEALED_WITHIN_S = 200
-DEMO = {"EMBEDDER__MODEL": "demo"}
 # What the dead workers held is claimed again when their lease has run out.
-SHORT_LEASE = {**DEMO, "WORKER__LEASE_S": "10"}
+SETTINGS = {"EMBEDDER__MODEL": "demo", "WORKER__LEASE_S": "10"}
 
 
 @pytest.fixture(scope="module")
@@ -59,24 +58,9 @@ def connect(stack: Stack) -> httpx.Client:
     return httpx.Client(base_url=stack.url, timeout=60, trust_env=False)
 
 
-@pytest.mark.timeout(600)
-def test_upload_done_similar_restart_same_answers(tmp_path: Path, photos: list[bytes]) -> None:
-    home = tmp_path / "home"
-    with running_stack(home, **DEMO) as stack, connect(stack) as client:
-        ids = [id_ for start in range(0, PHOTOS, 75) for id_ in upload(client, photos[start : start + 75])]
-        assert len(set(ids)) == PHOTOS
-        wait_until_done(client, ids)
-        before = answers(client, ids[::30])
-        assert all(len(results) == 10 for results in before.values())
-    with running_stack(home, **DEMO) as stack, connect(stack) as client:
-        assert answers(client, ids[::30]) == before
-
-
-@pytest.mark.timeout(600)
-def test_whatever_was_accepted_survives_the_death_of_everything(tmp_path: Path, photos: list[bytes]) -> None:
-    home = tmp_path / "home"
+def upload_until_the_power_is_cut(stack: Stack, photos: Sequence[bytes]) -> list[str]:
+    """Upload photos in small requests, kill everything in the middle; return the ids that were answered with 202."""
     accepted: list[str] = []
-    stack = Stack.start(home, **SHORT_LEASE)
 
     def send() -> None:
         with connect(stack) as client:
@@ -93,5 +77,22 @@ def test_whatever_was_accepted_survives_the_death_of_everything(tmp_path: Path, 
         with pytest.raises(httpx.TransportError):
             sending.result()
     assert PHOTOS // 2 <= len(accepted) < PHOTOS
-    with running_stack(home, **SHORT_LEASE) as restarted, connect(restarted) as client:
+    return accepted
+
+
+@pytest.mark.timeout(600)
+def test_what_is_accepted_survives_the_death_of_everything_and_restarts_change_nothing(
+    tmp_path: Path, photos: list[bytes]
+) -> None:
+    home = tmp_path / "home"
+    accepted = upload_until_the_power_is_cut(Stack.start(home, **SETTINGS), photos)
+    with running_stack(home, **SETTINGS) as stack, connect(stack) as client:
         wait_until_done(client, accepted)
+        ids = [id_ for start in range(0, PHOTOS, 75) for id_ in upload(client, photos[start : start + 75])]
+        assert len(set(ids)) == PHOTOS
+        assert set(accepted) < set(ids)
+        wait_until_done(client, ids)
+        before = answers(client, ids[::30])
+        assert all(len(results) == 10 for results in before.values())
+    with running_stack(home, **SETTINGS) as stack, connect(stack) as client:
+        assert answers(client, ids[::30]) == before

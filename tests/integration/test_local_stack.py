@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,12 @@ class Stack:
 
     def find(self, name: str) -> psutil.Process:
         """Return the process whose parent guards it and whose program is `name`."""
-        services = [service for guard in self.process.children() for service in guard.children()]
-        (found,) = [service for service in services if service.name() == name]
-        return found
+        found: list[psutil.Process] = []
+        for guard in self.process.children():
+            with suppress(psutil.NoSuchProcess):  # the supervisor's errands end while we look
+                found += [service for service in guard.children() if service.name() == name]
+        (service,) = found
+        return service
 
     def settings(self) -> dict[str, str]:
         """Return the environment of the app."""
