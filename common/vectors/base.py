@@ -66,13 +66,20 @@ class Point:
 class Filter:
     """Which points a query may return. The owner is mandatory: no query crosses from one tenant to another.
 
-    Everything given must hold; `tags` asks for all of them.
+    Everything given must hold. Times have a zone.
     """
 
     owner_id: UUID
     folder_id: UUID | None = None
     category: str | None = None
     tags: tuple[str, ...] = ()
+    """All of these …"""
+    any_tags: tuple[str, ...] = ()
+    """… and, if there are any here, at least one of them."""
+    created_from: datetime | None = None
+    """Not before this …"""
+    created_before: datetime | None = None
+    """… and before this."""
 
 
 @dataclass(frozen=True, slots=True)

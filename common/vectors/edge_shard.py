@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Self, TypeVar
 from uuid import UUID
@@ -30,10 +31,12 @@ from qdrant_edge import (
     FieldCondition,
     HasIdCondition,
     KeywordIndexParams,
+    MatchAny,
     MatchValue,
     PayloadSchemaType,
     Query,
     QueryRequest,
+    RangeDateTime,
     ScrollRequest,
     SearchParams,
     UpdateOperation,
@@ -44,7 +47,7 @@ from qdrant_edge import Point as EnginePoint
 
 from common.errors import ConfigurationError
 from common.vectors.base import Collection, Filter, Match, Payload, Point
-from common.vectors.schema import FIELDS, Kind, from_fields, to_equalities, to_fields
+from common.vectors.schema import FIELDS, AnyOf, Condition, During, Equals, Kind, from_fields, to_conditions, to_fields
 
 Item = TypeVar("Item")
 
@@ -200,9 +203,23 @@ def _check_vectors(folder: Path, collection: Collection) -> None:
 
 def _to_filter(wanted: Filter, exclude: Sequence[UUID]) -> EngineFilter:
     return EngineFilter(
-        must=[FieldCondition(field, match=MatchValue(value)) for field, value in to_equalities(wanted)],
+        must=[_to_condition(condition) for condition in to_conditions(wanted)],
         must_not=[HasIdCondition(set(exclude))] if exclude else None,
     )
+
+
+def _to_condition(condition: Condition) -> FieldCondition:
+    match condition:
+        case Equals(field, value):
+            return FieldCondition(field, match=MatchValue(value))
+        case AnyOf(field, values):
+            return FieldCondition(field, match=MatchAny(list(values)))
+        case During(field, start, end):
+            return FieldCondition(field, range=RangeDateTime(gte=_spelt(start), lt=_spelt(end)))
+
+
+def _spelt(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()
 
 
 def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:

@@ -16,7 +16,7 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 from common.errors import ConfigurationError, VectorIndexRefused, VectorIndexUnavailable
 from common.vectors.base import Collection, Filter, Match, Payload, Point, next_id, validate_points, validate_query
 from common.vectors.ranking import MAX_SEARCH, page
-from common.vectors.schema import FIELDS, Kind, from_fields, to_equalities, to_fields
+from common.vectors.schema import FIELDS, AnyOf, Condition, During, Equals, Kind, from_fields, to_conditions, to_fields
 
 Item = TypeVar("Item")
 
@@ -214,12 +214,19 @@ def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
 
 def _to_filter(wanted: Filter, exclude: Sequence[UUID]) -> models.Filter:
     return models.Filter(
-        must=[
-            models.FieldCondition(key=field, match=models.MatchValue(value=value))
-            for field, value in to_equalities(wanted)
-        ],
+        must=[_to_condition(condition) for condition in to_conditions(wanted)],
         must_not=[models.HasIdCondition(has_id=[*map(str, exclude)])] if exclude else None,
     )
+
+
+def _to_condition(condition: Condition) -> models.FieldCondition:
+    match condition:
+        case Equals(field, value):
+            return models.FieldCondition(key=field, match=models.MatchValue(value=value))
+        case AnyOf(field, values):
+            return models.FieldCondition(key=field, match=models.MatchAny(any=list(values)))
+        case During(field, start, end):
+            return models.FieldCondition(key=field, range=models.DatetimeRange(gte=start, lt=end))
 
 
 def _check_completed(result: models.UpdateResult) -> None:

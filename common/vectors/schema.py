@@ -1,6 +1,7 @@
 """How payloads and filters are spelled in Qdrant: one spelling for the server and for the engine in this process."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal
@@ -36,17 +37,47 @@ def to_fields(payload: Payload) -> dict[str, str | list[str]]:
     return fields
 
 
-def to_equalities(wanted: Filter) -> list[tuple[str, str]]:
-    """Return a filter as pairs of field and value, all of which must hold.
+@dataclass(frozen=True, slots=True)
+class Equals:
+    """A field has the value, or is a list that holds it."""
 
-    A list of values equals a value if it holds it, which makes a pair of each tag.
-    """
-    equalities = [("owner_id", str(wanted.owner_id))]
+    field: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """A field has one of the values, or is a list that holds one of them."""
+
+    field: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class During:
+    """A field is a time, not before `start` and before `end`; None: as early, or as late, as may be."""
+
+    field: str
+    start: datetime | None
+    end: datetime | None
+
+
+Condition = Equals | AnyOf | During
+
+
+def to_conditions(wanted: Filter) -> list[Condition]:
+    """Return a filter as conditions, all of which must hold."""
+    conditions: list[Condition] = [Equals("owner_id", str(wanted.owner_id))]
     if wanted.folder_id is not None:
-        equalities.append(("folder_id", str(wanted.folder_id)))
+        conditions.append(Equals("folder_id", str(wanted.folder_id)))
     if wanted.category is not None:
-        equalities.append(("category", wanted.category))
-    return equalities + [("tags", tag) for tag in wanted.tags]
+        conditions.append(Equals("category", wanted.category))
+    conditions += [Equals("tags", tag) for tag in wanted.tags]
+    if wanted.any_tags:
+        conditions.append(AnyOf("tags", wanted.any_tags))
+    if wanted.created_from is not None or wanted.created_before is not None:
+        conditions.append(During("created_at", wanted.created_from, wanted.created_before))
+    return conditions
 
 
 def from_fields(fields: Mapping[str, Any] | None) -> Payload | None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,11 @@ ALICE, BOB = UUID(int=1 << 64), UUID(int=2 << 64)
 FOLDERS = [UUID(int=(3 << 64) + number) for number in range(3)]
 CATEGORIES = ["shoes", "Hüte & Mützen", None]
 TAGS = ["red", "blue", "sale"]
+NUMBER = 400
+FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+"""When the first point was created; the others follow minute by minute."""
+LATER = FIRST.astimezone(timezone(timedelta(hours=-7))) + timedelta(minutes=NUMBER // 4)
+SPANS = [(None, None), (LATER, None), (None, LATER), (LATER, LATER + timedelta(minutes=NUMBER // 2, microseconds=1))]
 
 Vector = NDArray[np.float32]
 
@@ -46,7 +51,7 @@ def points(count: int, seed: int = 0, owner_id: UUID | None = None) -> list[Poin
             folder_id=FOLDERS[choose.integers(len(FOLDERS))],
             category=CATEGORIES[choose.integers(len(CATEGORIES))],
             tags=tuple(tag for tag in TAGS if choose.integers(2)),
-            created_at=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=number),
+            created_at=FIRST + timedelta(minutes=number),
         )
         return Point(UUID(bytes=choose.bytes(16)), vector, payload)
 
@@ -62,6 +67,9 @@ def holds(wanted: Filter, payload: Payload) -> bool:
         and wanted.folder_id in (None, payload.folder_id)
         and wanted.category in (None, payload.category)
         and set(wanted.tags) <= set(payload.tags)
+        and (not wanted.any_tags or not set(wanted.any_tags).isdisjoint(payload.tags))
+        and (wanted.created_from is None or payload.created_at >= wanted.created_from)
+        and (wanted.created_before is None or payload.created_at < wanted.created_before)
     )
 
 
@@ -90,7 +98,7 @@ class Gallery:
 
 @pytest.fixture(scope="session")
 async def gallery(index: VectorIndex, create_collection: CreateCollection) -> Gallery:
-    collection, stored = await create_collection(), points(400)
+    collection, stored = await create_collection(), points(NUMBER)
     await index.upsert(collection, stored)
     return Gallery(index, collection, stored)
 
@@ -134,16 +142,27 @@ async def test_an_owner_never_sees_the_points_of_another(index: VectorIndex, col
 async def test_filters_like_brute_force(
     gallery: Gallery, folder_id: UUID | None, category: str | None, tags: tuple[str, ...]
 ) -> None:
-    wanted = Filter(ALICE, folder_id, category, tags)
-    expected = brute_force(gallery.points, QUERY, wanted)
-    assert expected, "a filter that nothing passes proves nothing"
-    assert same(await gallery.query(QUERY, wanted, limit=400), expected)
+    """Each with every other: any of several tags, and spans of time that begin or end on a point's very moment."""
+    passed = 0
+    for any_tags, (start, end) in product([(), ("red",), ("blue", "sale", "unheard of")], SPANS):
+        wanted = Filter(ALICE, folder_id, category, tags, any_tags, start, end)
+        expected = brute_force(gallery.points, QUERY, wanted)
+        assert same(await gallery.query(QUERY, wanted, limit=NUMBER), expected)
+        passed += bool(expected)
+    assert passed > 1, "filters that nothing passes prove nothing"
 
 
 @pytest.mark.parametrize(
     "wanted",
-    [Filter(ALICE, folder_id=UUID(int=9)), Filter(ALICE, category="Shoes"), Filter(ALICE, tags=("red", "green"))],
-    ids=["another folder", "another case", "a tag too many"],
+    [
+        Filter(ALICE, folder_id=UUID(int=9)),
+        Filter(ALICE, category="Shoes"),
+        Filter(ALICE, tags=("red", "green")),
+        Filter(ALICE, any_tags=("green", "Red")),
+        Filter(ALICE, created_before=FIRST),
+        Filter(ALICE, created_from=LATER, created_before=LATER),
+    ],
+    ids=["another folder", "another case", "a tag too many", "none of the tags", "too early", "no time at all"],
 )
 async def test_a_filter_may_leave_nothing(gallery: Gallery, wanted: Filter) -> None:
     assert await gallery.query(QUERY, wanted, limit=50) == []

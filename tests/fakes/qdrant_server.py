@@ -8,6 +8,7 @@ told by `PUT /script` to misbehave: `{"torn_upserts": 2}` has the next two upser
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -117,8 +118,16 @@ def _holds(conditions: Json, id_: str, payload: Mapping[str, Json]) -> bool:
 def _true(condition: Json, id_: str, payload: Mapping[str, Json]) -> bool:
     if "has_id" in condition:
         return id_ in condition["has_id"]
-    value, wanted = payload.get(condition["key"]), condition["match"]["value"]
-    return wanted in value if isinstance(value, list) else value == wanted
+    value = payload.get(condition["key"])
+    if "range" in condition:
+        return _within(condition["range"], datetime.fromisoformat(value))
+    wanted = condition["match"]["any"] if "any" in condition["match"] else [condition["match"]["value"]]
+    return not set(wanted).isdisjoint(value if isinstance(value, list) else [value])
+
+
+def _within(range_: Json, value: datetime) -> bool:
+    start, end = (range_.get(name) for name in ("gte", "lt"))
+    return not (start and value < datetime.fromisoformat(start)) and not (end and value >= datetime.fromisoformat(end))
 
 
 class QdrantServer:
