@@ -10,6 +10,9 @@ from uuid import UUID
 from common.db.images import Position
 from common.errors import InvalidCursor
 
+MAX_LIMIT = 200
+"""Most items of one page."""
+
 MAX_SEARCH_DEPTH = 1000
 """How deep search results can be paged: the vector index ranks everything before a page anew."""
 

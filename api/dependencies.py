@@ -4,9 +4,10 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Query, Request
+from pydantic import AwareDatetime
 
 from api.admission import Admission
-from api.cursors import decode_offset
+from api.cursors import MAX_LIMIT, decode_offset
 from api.ingestion import Ingestion
 from api.schemas.text import Text
 from api.settings import ApiSettings
@@ -16,8 +17,6 @@ from common.db.models import LOCAL_OWNER_ID
 from common.purge import Purge
 from common.storage import ObjectStore
 from common.vectors.base import Filter, VectorIndex
-
-MAX_LIMIT = 200
 
 
 def _owner() -> UUID:
@@ -97,8 +96,21 @@ def _wanted(
     tag: Annotated[
         list[Text] | None, Query(description="Only images with this tag; repeat it for all of several.")
     ] = None,
+    any_tag: Annotated[
+        list[Text] | None, Query(description="Only images with this tag; repeat it for at least one of several.")
+    ] = None,
+    created_from: Annotated[AwareDatetime | None, Query(description="Only images created then or later.")] = None,
+    created_before: Annotated[AwareDatetime | None, Query(description="Only images created before that.")] = None,
 ) -> Filter:
-    return Filter(owner_id=owner, folder_id=folder_id, category=category, tags=tuple(tag or ()))
+    return Filter(
+        owner_id=owner,
+        folder_id=folder_id,
+        category=category,
+        tags=tuple(tag or ()),
+        any_tags=tuple(any_tag or ()),
+        created_from=created_from,
+        created_before=created_before,
+    )
 
 
 WindowDep = Annotated[Window, Depends(_window)]

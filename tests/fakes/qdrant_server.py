@@ -118,9 +118,9 @@ def _holds(conditions: Json, id_: str, payload: Mapping[str, Json]) -> bool:
 def _true(condition: Json, id_: str, payload: Mapping[str, Json]) -> bool:
     if "has_id" in condition:
         return id_ in condition["has_id"]
-    value = payload.get(condition["key"])
     if "range" in condition:
-        return _within(condition["range"], datetime.fromisoformat(value))
+        return _within(condition["range"], datetime.fromisoformat(payload[condition["key"]]))
+    value = payload.get(condition["key"])
     wanted = condition["match"]["any"] if "any" in condition["match"] else [condition["match"]["value"]]
     return not set(wanted).isdisjoint(value if isinstance(value, list) else [value])
 
