@@ -7,11 +7,12 @@ from fastapi import Depends, Query, Request
 from pydantic import AwareDatetime
 
 from api.admission import Admission
-from api.cursors import MAX_LIMIT, decode_offset
+from api.cursors import MAX_LIMIT, decode_seen
 from api.ingestion import Ingestion
+from api.paging import Window
 from api.schemas.text import Text
 from api.settings import ApiSettings
-from api.similarity import Similarity, Window
+from api.similarity import Similarity
 from common.db.engine import Database
 from common.db.models import LOCAL_OWNER_ID
 from common.purge import Purge
@@ -86,7 +87,7 @@ def _window(
     cursor: Cursor = None,
     min_score: Annotated[float | None, Query(ge=-1, le=1, description="Leave out what is less similar.")] = None,
 ) -> Window:
-    return Window(limit=limit, offset=decode_offset(cursor), min_score=min_score)
+    return Window(limit=limit, seen=decode_seen(cursor), min_score=min_score)
 
 
 def _wanted(

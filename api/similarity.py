@@ -7,7 +7,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from api.cursors import MAX_SEARCH_DEPTH
+from api.paging import Seen, Window, next_page
 from common.active_model import agree_on_model
 from common.db import embedding_models, embeddings, images
 from common.db.engine import Database
@@ -15,7 +15,7 @@ from common.db.models import EmbeddingModel, Image
 from common.embedder_client import EmbedderClient
 from common.errors import Conflict, InvalidInput, NotFound
 from common.status import ImageStatus
-from common.vectors.base import Collection, Filter, VectorIndex
+from common.vectors.base import Collection, Filter, Match, VectorIndex
 
 Vector = NDArray[np.float32]
 
@@ -35,21 +35,12 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """Which part of the ranking is wanted."""
-
-    limit: int
-    offset: int = 0
-    min_score: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Results:
-    """Images with their scores, best first, and where the next page starts (None: there is none)."""
+    """Images with their scores, best first, and where the next page goes on (None: there is none)."""
 
     model: EmbeddingModel
     ranked: list[tuple[float, Image]]
-    next_offset: int | None
+    seen: Seen | None
 
     @property
     def label(self) -> str:
@@ -144,25 +135,21 @@ class Similarity:
     ) -> Results:
         collection = Collection(model.collection, model.dim)
         await self._vectors.ensure(collection)
-        # One more than asked for tells whether there is a next page.
-        limit = min(window.limit + 1, MAX_SEARCH_DEPTH - window.offset)
-        matches = await self._vectors.query(
-            collection,
-            vector,
-            filter=wanted,
-            limit=limit,
-            offset=window.offset,
-            min_score=window.min_score,
-            exclude=exclude,
-        )
-        page = matches[: window.limit]
+
+        async def query(limit: int) -> list[Match]:
+            return await self._vectors.query(
+                collection, vector, filter=wanted, limit=limit, min_score=window.min_score, exclude=exclude
+            )
+
+        page, more = await next_page(query, window)
         async with self._database.begin() as session:
             rows = await images.find_many(session, wanted.owner_id, [match.id for match in page])
+        shown = window.seen.count if window.seen else 0
         return Results(
             model=model,
             # What the index still holds of a deleted image has no row, and is not shown.
             ranked=[(match.score, rows[match.id]) for match in page if match.id in rows],
-            next_offset=window.offset + window.limit if len(matches) > window.limit else None,
+            seen=Seen(shown + len(page), page[-1].score, page[-1].id) if more else None,
         )
 
 

@@ -5,12 +5,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 
-from api.cursors import decode_offset, encode_offset
+from api.cursors import decode_seen, encode_seen
 from api.dependencies import FilterDep, OwnerDep, SettingsDep, SimilarityDep, WindowDep
+from api.paging import Window
 from api.schemas.images import ImageOut
 from api.schemas.problem import problems
 from api.schemas.search import SearchOut, SearchQuery, SearchResult
-from api.similarity import Example, Results, Window
+from api.similarity import Example, Results
 from api.uploads import receive_form
 from common.embedding import MAX_TEXT_CHARS
 from common.errors import ImageTooLarge, InvalidInput
@@ -58,7 +59,7 @@ async def search(query: SearchQuery, owner: OwnerDep, similarity: SimilarityDep)
     `image_id` and a positive `text`. Scores are cosine similarities to that sum; images that are examples are never
     among the results.
     """
-    window = Window(limit=query.limit, offset=decode_offset(query.cursor), min_score=query.min_score)
+    window = Window(limit=query.limit, seen=decode_seen(query.cursor), min_score=query.min_score)
     return _answer(await similarity.by_examples(list(query.examples()), query.filter.of(owner), window))
 
 
@@ -90,5 +91,5 @@ def _answer(results: Results) -> SearchOut:
     return SearchOut(
         model=results.label,
         results=[SearchResult(score=score, image=ImageOut.of(image, results.model)) for score, image in results.ranked],
-        next_cursor=encode_offset(results.next_offset) if results.next_offset else None,
+        next_cursor=encode_seen(results.seen) if results.seen else None,
     )
