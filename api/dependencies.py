@@ -7,6 +7,7 @@ from fastapi import Depends, Query, Request
 from pydantic import AwareDatetime
 
 from api.admission import Admission
+from api.attributes import parse_json_conditions
 from api.cursors import MAX_LIMIT, decode_seen
 from api.ingestion import Ingestion
 from api.paging import Window
@@ -92,6 +93,7 @@ def _window(
 
 def _wanted(
     owner: OwnerDep,
+    settings: SettingsDep,
     folder_id: FolderParam = None,
     category: CategoryParam = None,
     tag: Annotated[
@@ -102,6 +104,9 @@ def _wanted(
     ] = None,
     created_from: Annotated[AwareDatetime | None, Query(description="Only images created then or later.")] = None,
     created_before: Annotated[AwareDatetime | None, Query(description="Only images created before that.")] = None,
+    attributes: Annotated[
+        Text | None, Query(description='Conditions on declared attributes, as JSON: `{"price": {"lte": 100}}`.')
+    ] = None,
 ) -> Filter:
     return Filter(
         owner_id=owner,
@@ -111,6 +116,7 @@ def _wanted(
         any_tags=tuple(any_tag or ()),
         created_from=created_from,
         created_before=created_before,
+        attributes=parse_json_conditions(attributes, settings.search.attributes),
     )
 
 

@@ -52,7 +52,7 @@ async def search_text(
 
 
 @router.post("/search", responses=problems(404, 409, 422, 429, 503), summary="Search by examples")
-async def search(query: SearchQuery, owner: OwnerDep, similarity: SimilarityDep) -> SearchOut:
+async def search(query: SearchQuery, owner: OwnerDep, settings: SettingsDep, similarity: SimilarityDep) -> SearchOut:
     """Find what is like some examples and unlike others: sentences, images of yours, vectors of the model.
 
     The examples' vectors are added up by their weights, those of `negative` subtracted. "Like this one, but red" is an
@@ -60,7 +60,8 @@ async def search(query: SearchQuery, owner: OwnerDep, similarity: SimilarityDep)
     among the results.
     """
     window = Window(limit=query.limit, seen=decode_seen(query.cursor), min_score=query.min_score)
-    return _answer(await similarity.by_examples(list(query.examples()), query.filter.of(owner), window))
+    wanted = query.filter.of(owner, settings.search.attributes)
+    return _answer(await similarity.by_examples(list(query.examples()), wanted, window))
 
 
 @router.post(

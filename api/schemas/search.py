@@ -7,10 +7,12 @@ from uuid import UUID
 import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from api.attributes import parse_conditions
 from api.cursors import MAX_LIMIT
 from api.schemas.images import ImageOut
-from api.schemas.text import STORABLE, Text
+from api.schemas.text import STORABLE, JsonObject, Text
 from api.similarity import Example
+from common.attributes import Declared
 from common.embedding import MAX_TEXT_CHARS
 from common.vectors.base import Filter
 
@@ -19,6 +21,7 @@ MAX_WEIGHT = 100.0
 _MAX_DIM = 4096
 _MAX_NUMBER = 1e9
 _MAX_TAGS = 50
+_MAX_ATTRIBUTES = 50
 
 Sentence = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT_CHARS), STORABLE]
 Numbers = Annotated[
@@ -54,9 +57,15 @@ class FilterIn(BaseModel):
     any_tags: list[Text] = Field(default_factory=list, max_length=_MAX_TAGS, description="At least one of these.")
     created_from: AwareDatetime | None = Field(default=None, description="Not before this.")
     created_before: AwareDatetime | None = Field(default=None, description="Before this.")
+    attributes: JsonObject = Field(
+        default_factory=dict,
+        max_length=_MAX_ATTRIBUTES,
+        description="By declared attribute: a value, a list of values of which one must be met, or an object of "
+        "bounds (`gte`, `gt`, `lte`, `lt`).",
+    )
 
-    def of(self, owner_id: UUID) -> Filter:
-        """Return the filter among one owner's images."""
+    def of(self, owner_id: UUID, declared: Declared) -> Filter:
+        """Return the filter among one owner's images, or raise `InvalidInput` for attributes that are not declared."""
         return Filter(
             owner_id,
             folder_id=self.folder_id,
@@ -65,6 +74,7 @@ class FilterIn(BaseModel):
             any_tags=tuple(self.any_tags),
             created_from=self.created_from,
             created_before=self.created_before,
+            attributes=parse_conditions(self.attributes, declared),
         )
 
 
@@ -80,7 +90,7 @@ class SearchQuery(BaseModel):
                     "image_id": "0b8f6c9e-6f0b-4d5a-8f0e-2f5f3a1c9d77",
                     "positive": [{"text": "red", "weight": 0.5}],
                     "negative": [{"text": "a high heel"}],
-                    "filter": {"category": "shoes", "any_tags": ["sale", "new"]},
+                    "filter": {"category": "shoes", "any_tags": ["sale", "new"], "attributes": {"price": {"lte": 100}}},
                     "limit": 50,
                 },
             ]

@@ -1,15 +1,16 @@
 """How payloads and filters are spelled in Qdrant: one spelling for the server and for the engine in this process."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal
 from uuid import UUID
 
-from common.vectors.base import Filter, Payload
+from common.attributes import AttributeKind, Declared, filterable
+from common.vectors.base import AnyOf, Condition, During, Equals, Filter, Payload
 
-Kind = Literal["tenant", "uuid", "keyword", "datetime"]
+Kind = Literal["tenant", "uuid", "keyword", "datetime", "integer", "float"]
 """How a field is indexed; `tenant` is a UUID by which storage is grouped, as every query asks for one of them."""
 
 FIELDS: Mapping[str, Kind] = MappingProxyType(
@@ -21,12 +22,32 @@ FIELDS: Mapping[str, Kind] = MappingProxyType(
         "created_at": "datetime",
     }
 )
-"""Every field a payload has: all are indexed, as a server in strict mode refuses to filter by any other."""
+"""What is indexed of every payload, beside declared attributes: a server in strict mode refuses to filter by others."""
 
 
-def to_fields(payload: Payload) -> dict[str, str | list[str]]:
+_KINDS: Mapping[AttributeKind, Kind] = MappingProxyType(
+    {
+        AttributeKind.KEYWORD: "keyword",
+        AttributeKind.INTEGER: "integer",
+        AttributeKind.NUMBER: "float",
+        AttributeKind.BOOLEAN: "keyword",
+        AttributeKind.DATETIME: "datetime",
+    }
+)
+
+
+def indexed_fields(declared: Declared) -> dict[str, Kind]:
+    """Return every field that is indexed, and how; `declared` are the attributes among them."""
+    return {**FIELDS, **{_path(name): _KINDS[kind] for name, kind in declared.items()}}
+
+
+def _path(attribute: str) -> str:
+    return f"attributes.{attribute}"
+
+
+def to_fields(payload: Payload) -> dict[str, Any]:
     """Return a payload as stored. What an image lacks is left out: an index has no use for null."""
-    fields: dict[str, str | list[str]] = {
+    fields: dict[str, Any] = {
         "owner_id": str(payload.owner_id),
         "folder_id": str(payload.folder_id),
         "tags": list(payload.tags),
@@ -34,35 +55,9 @@ def to_fields(payload: Payload) -> dict[str, str | list[str]]:
     }
     if payload.category is not None:
         fields["category"] = payload.category
+    if payload.attributes:
+        fields["attributes"] = dict(payload.attributes)
     return fields
-
-
-@dataclass(frozen=True, slots=True)
-class Equals:
-    """A field has the value, or is a list that holds it."""
-
-    field: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class AnyOf:
-    """A field has one of the values, or is a list that holds one of them."""
-
-    field: str
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class During:
-    """A field is a time, not before `start` and before `end`; None: as early, or as late, as may be."""
-
-    field: str
-    start: datetime | None
-    end: datetime | None
-
-
-Condition = Equals | AnyOf | During
 
 
 def to_conditions(wanted: Filter) -> list[Condition]:
@@ -76,8 +71,8 @@ def to_conditions(wanted: Filter) -> list[Condition]:
     if wanted.any_tags:
         conditions.append(AnyOf("tags", wanted.any_tags))
     if wanted.created_from is not None or wanted.created_before is not None:
-        conditions.append(During("created_at", wanted.created_from, wanted.created_before))
-    return conditions
+        conditions.append(During("created_at", gte=wanted.created_from, lt=wanted.created_before))
+    return conditions + [replace(condition, field=_path(condition.field)) for condition in wanted.attributes]
 
 
 def from_fields(fields: Mapping[str, Any] | None) -> Payload | None:
@@ -90,6 +85,7 @@ def from_fields(fields: Mapping[str, Any] | None) -> Payload | None:
             category=given.get("category"),
             tags=tuple(given["tags"]),
             created_at=datetime.fromisoformat(given["created_at"]),
+            attributes=filterable(given.get("attributes", {})),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         return None

@@ -1,16 +1,26 @@
 """Searches by examples: sentences, images, vectors, more of the one and less of the other."""
 
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from api.settings import ApiSettings
+from common.attributes import AttributeKind, SearchSettings
+from common.settings import QdrantSettings
+from common.vectors.factory import create_vector_index
 from embedder.demo.scenes import Scene
 from tests.fixtures import pictures
 from tests.fixtures.scenes import drawn
-from tests.fixtures.uploading import settled, uploaded_ids
+from tests.fixtures.services import running_api, running_worker
+from tests.fixtures.uploading import settled, upload, uploaded_ids
 from worker.context import WorkerContext
+from worker.settings import WorkerSettings
 
 RED_CIRCLE = Scene("red", "circle", 1, "blue")
 GREEN_CIRCLE = Scene("green", "circle", 1, "blue")
@@ -117,3 +127,45 @@ async def test_what_can_not_be_searched_for(client: httpx.AsyncClient, worker: W
 
 async def test_before_there_is_a_model_nothing_is_indexed(client: httpx.AsyncClient) -> None:
     assert await refusal(client, vector=[1.0]) == (409, "nothing_indexed")
+
+
+@asynccontextmanager
+async def declaring(
+    attributes: dict[str, AttributeKind], settings: ApiSettings, worker_settings: WorkerSettings, folder: Path
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Run api and worker with these attributes declared."""
+    index = create_vector_index(QdrantSettings(path=folder / "vectors"), attributes)
+    declared = settings.model_copy(update={"search": SearchSettings(attributes=attributes)})
+    async with running_worker(worker_settings, index), running_api(declared, index) as client:
+        yield client
+    await index.close()
+
+
+async def test_attributes_are_filtered_by(
+    api_settings: ApiSettings, worker_settings: WorkerSettings, tmp_path: Path
+) -> None:
+    """Edits follow, and an attribute may be declared when images have it already."""
+    attributes = {RED_CIRCLE: {"price": 80, "brand": "acme"}, GREEN_CIRCLE: {"price": 120, "brand": "other"}}
+    cheap = {"price": {"lte": 100}}
+    declared = {"price": AttributeKind.NUMBER}
+    async with declaring(declared, api_settings, worker_settings, tmp_path) as client:
+        first, second = [
+            (await indexed(client, scene, attributes=json.dumps(values)))[0] for scene, values in attributes.items()
+        ]
+        assert await search(client, text="a circle", filter={"attributes": cheap}) == [first]
+        parameters = {"q": "a circle", "attributes": json.dumps(cheap)}
+        found = (await client.get("/search/text", params=parameters)).json()["results"]
+        assert [result["image"]["id"] for result in found] == [first]
+        assert await refusal(client, text="a", filter={"attributes": {"brand": "acme"}}) == (422, "unknown_attribute")
+        edited = await client.patch(f"/images/{second}", json={"attributes": {"price": 99.5, "brand": "other"}})
+        assert edited.status_code == 200
+        assert set(await search(client, text="a circle", filter={"attributes": cheap})) == {first, second}
+        edited = await client.patch(f"/images/{second}", json={"attributes": {"price": "12"}})
+        assert (edited.status_code, edited.json()["code"]) == (422, "invalid_attribute")
+        refused = await upload(client, drawn(GREEN_STAR, 1), attributes='{"price": "12"}')
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_attribute")
+
+    declared |= {"brand": AttributeKind.KEYWORD}
+    async with declaring(declared, api_settings, worker_settings, tmp_path) as client:
+        wanted = {"attributes": {"brand": ["acme", "nobody"], "price": {"gt": 0}}}
+        assert await search(client, text="a circle", filter=wanted) == [first]
