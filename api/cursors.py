@@ -3,15 +3,17 @@
 import base64
 import binascii
 import json
+import math
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from api.paging import MAX_SEARCH_DEPTH, Seen
 from common.db.images import Position
 from common.errors import InvalidCursor
 
-MAX_SEARCH_DEPTH = 1000
-"""How deep search results can be paged: the vector index ranks everything before a page anew."""
+MAX_LIMIT = 200
+"""Most items of one page."""
 
 
 def encode_position(position: Position) -> str:
@@ -33,19 +35,22 @@ def decode_position(cursor: str | None) -> Position | None:
         raise InvalidCursor("this is no cursor of a listing") from error
 
 
-def encode_offset(offset: int) -> str:
-    """Make a cursor of how many results of a search were shown."""
-    return _encode(offset)
+def encode_seen(seen: Seen) -> str:
+    """Make a cursor of how far a reader of search results is."""
+    return _encode([seen.count, seen.score, str(seen.id)])
 
 
-def decode_offset(cursor: str | None) -> int:
+def decode_seen(cursor: str | None) -> Seen | None:
     """Read a search's cursor, or raise `InvalidCursor`."""
     if cursor is None:
-        return 0
-    offset = _decode(cursor)
-    if type(offset) is not int or not 0 < offset < MAX_SEARCH_DEPTH:
-        raise InvalidCursor("this is no cursor of a search")
-    return offset
+        return None
+    try:
+        count, score, id_ = _decode(cursor)
+        if type(count) is int and type(score) is float and 0 < count <= MAX_SEARCH_DEPTH and math.isfinite(score):
+            return Seen(count, score, UUID(id_))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InvalidCursor("this is no cursor of a search") from error
+    raise InvalidCursor("this is no cursor of a search")
 
 
 def _encode(value: Any) -> str:

@@ -4,20 +4,21 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Query, Request
+from pydantic import AwareDatetime
 
 from api.admission import Admission
-from api.cursors import decode_offset
+from api.attributes import parse_json_conditions
+from api.cursors import MAX_LIMIT, decode_seen
 from api.ingestion import Ingestion
+from api.paging import Window
 from api.schemas.text import Text
 from api.settings import ApiSettings
-from api.similarity import Similarity, Window
+from api.similarity import Similarity
 from common.db.engine import Database
 from common.db.models import LOCAL_OWNER_ID
 from common.purge import Purge
 from common.storage import ObjectStore
 from common.vectors.base import Filter, VectorIndex
-
-MAX_LIMIT = 200
 
 
 def _owner() -> UUID:
@@ -87,18 +88,36 @@ def _window(
     cursor: Cursor = None,
     min_score: Annotated[float | None, Query(ge=-1, le=1, description="Leave out what is less similar.")] = None,
 ) -> Window:
-    return Window(limit=limit, offset=decode_offset(cursor), min_score=min_score)
+    return Window(limit=limit, seen=decode_seen(cursor), min_score=min_score)
 
 
 def _wanted(
     owner: OwnerDep,
+    settings: SettingsDep,
     folder_id: FolderParam = None,
     category: CategoryParam = None,
     tag: Annotated[
         list[Text] | None, Query(description="Only images with this tag; repeat it for all of several.")
     ] = None,
+    any_tag: Annotated[
+        list[Text] | None, Query(description="Only images with this tag; repeat it for at least one of several.")
+    ] = None,
+    created_from: Annotated[AwareDatetime | None, Query(description="Only images created then or later.")] = None,
+    created_before: Annotated[AwareDatetime | None, Query(description="Only images created before that.")] = None,
+    attributes: Annotated[
+        Text | None, Query(description='Conditions on declared attributes, as JSON: `{"price": {"lte": 100}}`.')
+    ] = None,
 ) -> Filter:
-    return Filter(owner_id=owner, folder_id=folder_id, category=category, tags=tuple(tag or ()))
+    return Filter(
+        owner_id=owner,
+        folder_id=folder_id,
+        category=category,
+        tags=tuple(tag or ()),
+        any_tags=tuple(any_tag or ()),
+        created_from=created_from,
+        created_before=created_before,
+        attributes=parse_json_conditions(attributes, settings.search.attributes),
+    )
 
 
 WindowDep = Annotated[Window, Depends(_window)]

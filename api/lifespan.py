@@ -67,7 +67,7 @@ async def open_state(
         redis = jobs.create_redis(settings.redis)
         stack.push_async_callback(redis.aclose)
         if vectors is None:
-            vectors = create_vector_index(settings.qdrant)
+            vectors = create_vector_index(settings.qdrant, settings.search.attributes)
             stack.push_async_callback(vectors.close)
         vectors = GuardedVectorIndex(vectors, breakers.create(VECTORS, VectorIndexUnavailable))
         embedder = await stack.enter_async_context(

@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, Field
 
+from common.attributes import SearchSettings
 from common.settings import (
     BreakerSettings,
     DatabaseSettings,
@@ -46,4 +47,5 @@ class ApiSettings(ServiceSettings):
     qdrant: QdrantSettings = QdrantSettings()
     embedder: EmbedderClientSettings = EmbedderClientSettings()
     breakers: BreakerSettings = BreakerSettings()
+    search: SearchSettings = SearchSettings()
     log: LogSettings = LogSettings()

@@ -1,38 +1,46 @@
 """The search use cases: get a vector, ask the index, fetch the rows fresh from PostgreSQL."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from api.cursors import MAX_SEARCH_DEPTH
+from api.paging import Seen, Window, next_page
 from common.active_model import agree_on_model
 from common.db import embedding_models, embeddings, images
 from common.db.engine import Database
 from common.db.models import EmbeddingModel, Image
 from common.embedder_client import EmbedderClient
-from common.errors import Conflict, InvalidInput
+from common.errors import Conflict, InvalidInput, NotFound
 from common.status import ImageStatus
-from common.vectors.base import Collection, Filter, VectorIndex
+from common.vectors.base import Collection, Filter, Match, VectorIndex
+
+Vector = NDArray[np.float32]
+
+_NOTHING = 1e-6
+"""Below this norm a sum of unit vectors has no direction left but that of rounding errors."""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Which part of the ranking is wanted."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """What results are to be like; the more, the greater its weight, and unlike it, if that is negative.
 
-    limit: int
-    offset: int = 0
-    min_score: float | None = None
+    It is a sentence, one of the owner's images, or a vector of the active model (of any length but 0).
+    """
+
+    of: str | UUID | Vector
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Images with their scores, best first, and where the next page starts (None: there is none)."""
+    """Images with their scores, best first, and where the next page goes on (None: there is none)."""
 
     model: EmbeddingModel
     ranked: list[tuple[float, Image]]
-    next_offset: int | None
+    seen: Seen | None
 
     @property
     def label(self) -> str:
@@ -48,34 +56,40 @@ class Similarity:
         self._vectors = vectors
         self._embedder = embedder
 
-    async def by_image(self, image_id: UUID, wanted: Filter, window: Window) -> Results:
-        """Find what is like one of the owner's images, which is not among the results.
+    async def by_examples(self, examples: Sequence[Example], wanted: Filter, window: Window) -> Results:
+        """Find what is like some things and unlike others; images among the examples are not among the results.
+
+        The query is the weighted sum of the examples' vectors, normalised: the directions of CLIP's space add up, so
+        an image and a sentence give what looks like the one and shows the other.
 
         Raises:
-            NotFound: not one of the owner's images.
-            Conflict: `image_not_indexed`, it has no vector yet.
+            NotFound: an example is not one of the owner's images.
+            Conflict: `image_not_indexed`, an example has no vector yet; `nothing_indexed`, there is no model yet.
+            InvalidInput: a text is empty, a vector is not one of the model's, or the examples cancel each other out.
+            EmbedderUnavailable, ConfigurationError: the embedder does not serve the active model; only texts need it.
         """
-        async with self._database.begin() as session:
-            image = await images.get(session, wanted.owner_id, image_id)
-            model = await embedding_models.find_active(session)
-            if image.status != ImageStatus.DONE or model is None:
-                raise Conflict(f"image {image_id} is {image.status}, not indexed yet", code="image_not_indexed")
-            vectors = await embeddings.find(session, model.id, [image.sha256])
-        if image.sha256 not in vectors:
-            raise Conflict(f"image {image_id} has no vector of the active model", code="image_not_indexed")
-        return await self._search(model, vectors[image.sha256], wanted, window, exclude=[image_id])
-
-    async def by_text(self, text: str, wanted: Filter, window: Window) -> Results:
-        """Find what a sentence describes.
-
-        Raises:
-            EmbedderUnavailable, ConfigurationError: the embedder does not serve the active model.
-        """
-        if not text.strip():
-            raise InvalidInput("q is empty", code="empty_query")
-        model, _ = await agree_on_model(self._database, self._embedder)
-        (vector,) = await self._embedder.encode_texts([text])
-        return await self._search(model, vector, wanted, window)
+        ids = list(dict.fromkeys(example.of for example in examples if isinstance(example.of, UUID)))
+        texts = list(dict.fromkeys(example.of for example in examples if isinstance(example.of, str)))
+        if not all(text.strip() for text in texts):
+            raise InvalidInput("a text is empty", code="empty_query")
+        model = await self._model(agreed=bool(texts))
+        shown = await self._vectors_of_images(wanted.owner_id, model, ids)
+        if model is None:
+            raise Conflict("nothing is indexed yet", code="nothing_indexed")
+        said = dict(zip(texts, await self._embedder.encode_texts(texts), strict=True)) if texts else {}
+        vector = np.zeros(model.dim)
+        for example in examples:
+            match example.of:
+                case UUID() as image_id:
+                    vector += example.weight * shown[image_id]
+                case str() as text:
+                    vector += example.weight * said[text]
+                case numbers:
+                    vector += example.weight * _normalised(numbers, model)
+        norm = np.linalg.norm(vector)
+        if norm < _NOTHING:
+            raise InvalidInput("the examples cancel each other out", code="examples_cancel_out")
+        return await self._search(model, (vector / norm).astype(np.float32), wanted, window, exclude=ids)
 
     async def by_picture(self, data: bytes, wanted: Filter, window: Window) -> Results:
         """Find what is like a picture that is not kept.
@@ -88,33 +102,63 @@ class Similarity:
         vector = await self._embedder.encode_image(data)
         return await self._search(model, vector, wanted, window)
 
+    async def _model(self, *, agreed: bool) -> EmbeddingModel | None:
+        """Return the active model; `agreed`: the embedder is to embed, so it must serve that model."""
+        if agreed:
+            return (await agree_on_model(self._database, self._embedder))[0]
+        async with self._database.begin() as session:
+            return await embedding_models.find_active(session)
+
+    async def _vectors_of_images(
+        self, owner_id: UUID, model: EmbeddingModel | None, ids: Sequence[UUID]
+    ) -> dict[UUID, Vector]:
+        if not ids:
+            return {}
+        async with self._database.begin() as session:
+            rows = await images.find_many(session, owner_id, ids)
+            hashes = [row.sha256 for row in rows.values() if row.status == ImageStatus.DONE]
+            vectors = await embeddings.find(session, model.id, hashes) if model else {}
+        for id_ in ids:
+            if id_ not in rows:
+                raise NotFound(f"there is no image {id_}", code="image_not_found")
+            if rows[id_].sha256 not in vectors:
+                raise Conflict(f"image {id_} is {rows[id_].status}, it has no vector yet", code="image_not_indexed")
+        return {id_: vectors[rows[id_].sha256] for id_ in ids}
+
     async def _search(
         self,
         model: EmbeddingModel,
-        vector: NDArray[np.float32],
+        vector: Vector,
         wanted: Filter,
         window: Window,
-        exclude: list[UUID] | None = None,
+        exclude: Sequence[UUID] = (),
     ) -> Results:
         collection = Collection(model.collection, model.dim)
         await self._vectors.ensure(collection)
-        # One more than asked for tells whether there is a next page.
-        limit = min(window.limit + 1, MAX_SEARCH_DEPTH - window.offset)
-        matches = await self._vectors.query(
-            collection,
-            vector,
-            filter=wanted,
-            limit=limit,
-            offset=window.offset,
-            min_score=window.min_score,
-            exclude=exclude or [],
-        )
-        page = matches[: window.limit]
+
+        async def query(limit: int) -> list[Match]:
+            return await self._vectors.query(
+                collection, vector, filter=wanted, limit=limit, min_score=window.min_score, exclude=exclude
+            )
+
+        page, more = await next_page(query, window)
         async with self._database.begin() as session:
             rows = await images.find_many(session, wanted.owner_id, [match.id for match in page])
+        shown = window.seen.count if window.seen else 0
         return Results(
             model=model,
             # What the index still holds of a deleted image has no row, and is not shown.
             ranked=[(match.score, rows[match.id]) for match in page if match.id in rows],
-            next_offset=window.offset + window.limit if len(matches) > window.limit else None,
+            seen=Seen(shown + len(page), page[-1].score, page[-1].id) if more else None,
         )
+
+
+def _normalised(numbers: Vector, model: EmbeddingModel) -> Vector:
+    """Return a vector of somebody else's with norm 1."""
+    if numbers.shape != (model.dim,):
+        detail = f"a vector of {embedding_models.label(model)} has {model.dim} numbers, not {numbers.size}"
+        raise InvalidInput(detail, code="wrong_dimension")
+    norm = float(np.linalg.norm(numbers.astype(np.float64)))
+    if not _NOTHING < norm < np.inf:
+        raise InvalidInput("a vector has no direction", code="vector_without_direction")
+    return numbers / np.float32(norm)

@@ -2,6 +2,7 @@
 
 import structlog
 
+from common.attributes import filterable
 from common.db import images
 from common.db.engine import Database
 from common.db.lifecycle import Claim
@@ -21,6 +22,7 @@ def payload_of(image: Image | Claim) -> Payload:
         category=image.category,
         tags=tuple(image.tags),
         created_at=image.created_at,
+        attributes=filterable(image.attributes),
     )
 
 

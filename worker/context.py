@@ -84,7 +84,7 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
         stack.push_async_callback(storage.close)
         await storage.ensure_bucket()
         if vectors is None:
-            vectors = create_vector_index(settings.qdrant)
+            vectors = create_vector_index(settings.qdrant, settings.search.attributes)
             stack.push_async_callback(vectors.close)
         vectors = GuardedVectorIndex(vectors, breakers.create(VECTORS, VectorIndexUnavailable))
         embedder = await stack.enter_async_context(

@@ -5,6 +5,7 @@ from datetime import time, timedelta
 
 from pydantic import BaseModel, Field
 
+from common.attributes import SearchSettings
 from common.db import quarantine
 from common.db.lifecycle import LEASE
 from common.settings import (
@@ -58,4 +59,5 @@ class WorkerSettings(ServiceSettings):
     qdrant: QdrantSettings = QdrantSettings()
     embedder: EmbedderClientSettings = EmbedderClientSettings()
     breakers: BreakerSettings = BreakerSettings()
+    search: SearchSettings = SearchSettings()
     log: LogSettings = LogSettings()

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 
+from api.attributes import check_values
 from api.cursors import decode_position, encode_position
 from api.dependencies import (
     CategoryParam,
@@ -15,6 +16,7 @@ from api.dependencies import (
     Limit,
     OwnerDep,
     PurgeDep,
+    SettingsDep,
     TagParam,
     VectorsDep,
 )
@@ -97,9 +99,15 @@ async def get_image(
 
 @router.patch("/{image_id}", responses=problems(404, 422, 503), summary="Edit an image")
 async def edit_image(
-    image_id: UUID, edit: ImageEdit, database: DatabaseDep, vectors: VectorsDep, owner: OwnerDep
+    image_id: UUID,
+    edit: ImageEdit,
+    settings: SettingsDep,
+    database: DatabaseDep,
+    vectors: VectorsDep,
+    owner: OwnerDep,
 ) -> ImageOut:
     """Change descriptive fields; filters of searches follow."""
+    check_values(edit.attributes, settings.search.attributes)
     async with database.begin() as session:
         image = await images.edit(session, owner, image_id, edit.model_dump(exclude_unset=True))
         model = await embedding_models.find_active(session)

@@ -5,12 +5,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 
-from api.cursors import encode_offset
-from api.dependencies import FilterDep, SettingsDep, SimilarityDep, WindowDep
+from api.cursors import decode_seen, encode_seen
+from api.dependencies import FilterDep, OwnerDep, SettingsDep, SimilarityDep, WindowDep
+from api.paging import Window
 from api.schemas.images import ImageOut
 from api.schemas.problem import problems
-from api.schemas.search import SearchOut, SearchResult
-from api.similarity import Results
+from api.schemas.search import SearchOut, SearchQuery, SearchResult
+from api.similarity import Example, Results
 from api.uploads import receive_form
 from common.embedding import MAX_TEXT_CHARS
 from common.errors import ImageTooLarge, InvalidInput
@@ -36,7 +37,7 @@ _PICTURE_BODY = {
 @router.get("/images/{image_id}/similar", responses=problems(404, 409, 422, 503), summary="Similar images")
 async def similar(image_id: UUID, similarity: SimilarityDep, wanted: FilterDep, window: WindowDep) -> SearchOut:
     """Find what looks like an image of yours; the image itself is never among the results."""
-    return _answer(await similarity.by_image(image_id, wanted, window))
+    return _answer(await similarity.by_examples([Example(image_id)], wanted, window))
 
 
 @router.get("/search/text", responses=problems(422, 429, 503), summary="Search by text")
@@ -47,7 +48,20 @@ async def search_text(
     window: WindowDep,
 ) -> SearchOut:
     """Find what a sentence describes."""
-    return _answer(await similarity.by_text(q, wanted, window))
+    return _answer(await similarity.by_examples([Example(q)], wanted, window))
+
+
+@router.post("/search", responses=problems(404, 409, 422, 429, 503), summary="Search by examples")
+async def search(query: SearchQuery, owner: OwnerDep, settings: SettingsDep, similarity: SimilarityDep) -> SearchOut:
+    """Find what is like some examples and unlike others: sentences, images of yours, vectors of the model.
+
+    The examples' vectors are added up by their weights, those of `negative` subtracted. "Like this one, but red" is an
+    `image_id` and a positive `text`. Scores are cosine similarities to that sum; images that are examples are never
+    among the results.
+    """
+    window = Window(limit=query.limit, seen=decode_seen(query.cursor), min_score=query.min_score)
+    wanted = query.filter.of(owner, settings.search.attributes)
+    return _answer(await similarity.by_examples(list(query.examples()), wanted, window))
 
 
 @router.post(
@@ -78,5 +92,5 @@ def _answer(results: Results) -> SearchOut:
     return SearchOut(
         model=results.label,
         results=[SearchResult(score=score, image=ImageOut.of(image, results.model)) for score, image in results.ranked],
-        next_cursor=encode_offset(results.next_offset) if results.next_offset else None,
+        next_cursor=encode_seen(results.seen) if results.seen else None,
     )

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 
+from api.attributes import check_values
 from api.dependencies import AdmissionDep, IngestionDep, OwnerDep, SettingsDep
 from api.errors import problem_response, status_of
 from api.ingestion import Accepted, Rejected
@@ -73,6 +74,7 @@ async def upload(
         if stray:
             raise InvalidInput(f"unknown field: {', '.join(sorted(stray))}", code="unknown_field")
         fields = _parse_fields(form.fields)
+        check_values(fields.attributes, settings.search.attributes)
         accepted, rejected = await ingestion.ingest(owner, fields, form.files)
     return _answer(accepted, rejected)
 

@@ -1,8 +1,128 @@
 """What searches answer."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from collections.abc import Iterator
+from typing import Annotated, Self
+from uuid import UUID
 
+import numpy as np
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from api.attributes import parse_conditions
+from api.cursors import MAX_LIMIT
 from api.schemas.images import ImageOut
+from api.schemas.text import STORABLE, JsonObject, Text
+from api.similarity import Example
+from common.attributes import Declared
+from common.embedding import MAX_TEXT_CHARS
+from common.vectors.base import Filter
+
+MAX_EXAMPLES = 32
+MAX_WEIGHT = 100.0
+_MAX_DIM = 4096
+_MAX_NUMBER = 1e9
+_MAX_TAGS = 50
+_MAX_ATTRIBUTES = 50
+
+Sentence = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT_CHARS), STORABLE]
+Numbers = Annotated[
+    list[Annotated[float, Field(ge=-_MAX_NUMBER, le=_MAX_NUMBER)]], Field(min_length=1, max_length=_MAX_DIM)
+]
+
+
+class ExampleIn(BaseModel):
+    """What results are to be like, or unlike: one of a sentence, an image of yours, a vector of the model."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: Sentence | None = None
+    image_id: UUID | None = None
+    vector: Numbers | None = None
+    weight: float = Field(default=1.0, gt=0, le=MAX_WEIGHT)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(given is not None for given in (self.text, self.image_id, self.vector)) != 1:
+            raise ValueError("an example is one of `text`, `image_id` and `vector`")
+        return self
+
+
+class FilterIn(BaseModel):
+    """Which images count; everything given must hold."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    folder_id: UUID | None = None
+    category: Text | None = None
+    tags: list[Text] = Field(default_factory=list, max_length=_MAX_TAGS, description="All of these.")
+    any_tags: list[Text] = Field(default_factory=list, max_length=_MAX_TAGS, description="At least one of these.")
+    created_from: AwareDatetime | None = Field(default=None, description="Not before this.")
+    created_before: AwareDatetime | None = Field(default=None, description="Before this.")
+    attributes: JsonObject = Field(
+        default_factory=dict,
+        max_length=_MAX_ATTRIBUTES,
+        description="By declared attribute: a value, a list of values of which one must be met, or an object of "
+        "bounds (`gte`, `gt`, `lte`, `lt`).",
+    )
+
+    def of(self, owner_id: UUID, declared: Declared) -> Filter:
+        """Return the filter among one owner's images, or raise `InvalidInput` for attributes that are not declared."""
+        return Filter(
+            owner_id,
+            folder_id=self.folder_id,
+            category=self.category,
+            tags=tuple(self.tags),
+            any_tags=tuple(self.any_tags),
+            created_from=self.created_from,
+            created_before=self.created_before,
+            attributes=parse_conditions(self.attributes, declared),
+        )
+
+
+class SearchQuery(BaseModel):
+    """A search by examples: `text`, `image_id` and `vector` are short for positive ones of weight 1."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"text": "a red circle on a blue background"},
+                {
+                    "image_id": "0b8f6c9e-6f0b-4d5a-8f0e-2f5f3a1c9d77",
+                    "positive": [{"text": "red", "weight": 0.5}],
+                    "negative": [{"text": "a high heel"}],
+                    "filter": {"category": "shoes", "any_tags": ["sale", "new"], "attributes": {"price": {"lte": 100}}},
+                    "limit": 50,
+                },
+            ]
+        },
+    )
+
+    text: Sentence | None = None
+    image_id: UUID | None = None
+    vector: Numbers | None = None
+    positive: list[ExampleIn] = Field(default_factory=list, max_length=MAX_EXAMPLES)
+    negative: list[ExampleIn] = Field(default_factory=list, max_length=MAX_EXAMPLES)
+    filter: FilterIn = Field(default_factory=FilterIn)
+    limit: int = Field(default=20, ge=1, le=MAX_LIMIT)
+    cursor: str | None = None
+    min_score: float | None = Field(default=None, ge=-1, le=1)
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not any(example.weight > 0 for example in self.examples()):
+            raise ValueError("give `text`, `image_id`, `vector` or something `positive`")
+        return self
+
+    def examples(self) -> Iterator[Example]:
+        """Yield what results are to be like, then what they are to be unlike."""
+        short = (ExampleIn(**{name: given}) for name in _KINDS if (given := getattr(self, name)) is not None)
+        for sign, given in ((1, [*short, *self.positive]), (-1, self.negative)):
+            for example in given:
+                of = example.text or example.image_id or np.array(example.vector, dtype=np.float32)
+                yield Example(of, sign * example.weight)
+
+
+_KINDS = ("text", "image_id", "vector")
 
 
 class SearchResult(BaseModel):

@@ -18,7 +18,7 @@ from common.errors import NotFound
 GRACE = 2 * LEASE
 """How long a deleted image is remembered: no worker can still be writing what belonged to it after this."""
 
-_FILTERED_BY_INDEX = frozenset({"category", "tags"})
+_FILTERED_BY_INDEX = frozenset({"category", "tags", "attributes"})
 
 _LOCK_HASHES = text(
     "SELECT pg_advisory_xact_lock_shared(hashtextextended(hash, 0)) "

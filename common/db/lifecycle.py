@@ -9,9 +9,11 @@ batches can't deadlock. Each statement also writes its rows of `image_events`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import TextClause, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db.models import TRIES
@@ -43,6 +45,7 @@ class Claim:
     byte_size: int
     category: str | None
     tags: list[str]
+    attributes: dict[str, Any]
     created_at: datetime
     payload_version: int
 
@@ -105,15 +108,15 @@ WITH due AS (
            lease_until = now() + CAST(:lease AS interval), model_id = :model_id, updated_at = now()
       FROM due WHERE images.id = due.id
     RETURNING images.id, attempt, tries_left, owner_id, folder_id, sha256, object_key, media_type, byte_size,
-              category, tags, created_at, payload_version, due.status AS from_status
+              category, tags, attributes, created_at, payload_version, due.status AS from_status
 ), logged AS (
     INSERT INTO image_events (image_id, from_status, to_status, attempt, worker)
     SELECT id, from_status, 'embedding', attempt, :worker FROM claimed
 )
 SELECT id, attempt, tries_left, owner_id, folder_id, sha256, object_key, media_type, byte_size,
-       category, tags, created_at, payload_version
+       category, tags, attributes, created_at, payload_version
   FROM claimed"""  # noqa: S608 - constants
-)
+).columns(attributes=JSONB)
 
 
 def _fenced(columns: str, from_statuses: str, changes: str, error_code: str = "NULL") -> TextClause:

@@ -5,14 +5,16 @@ this process); `tests/contracts/test_vector_index.py` holds both to it.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
+
+from common.attributes import Value
 
 NORM_TOLERANCE = 1e-3
 """How far from 1 the L2 norm of a vector may be and still count as normalised."""
@@ -51,6 +53,7 @@ class Payload:
     category: str | None
     tags: tuple[str, ...]
     created_at: datetime
+    attributes: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,16 +66,66 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Equals:
+    """A field has the value, or is a list that holds it."""
+
+    field: str
+    value: str | int
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """A field has one of the values, or is a list that holds one of them."""
+
+    field: str
+    values: tuple[str, ...] | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """A field is a number within all bounds that are given."""
+
+    field: str
+    gte: float | None = None
+    gt: float | None = None
+    lte: float | None = None
+    lt: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class During:
+    """A field is a time within all bounds that are given; these have a zone."""
+
+    field: str
+    gte: datetime | None = None
+    gt: datetime | None = None
+    lte: datetime | None = None
+    lt: datetime | None = None
+
+
+Condition = Equals | AnyOf | Between | During
+
+
+@dataclass(frozen=True, slots=True)
 class Filter:
     """Which points a query may return. The owner is mandatory: no query crosses from one tenant to another.
 
-    Everything given must hold; `tags` asks for all of them.
+    Everything given must hold. Times have a zone.
     """
 
     owner_id: UUID
     folder_id: UUID | None = None
     category: str | None = None
     tags: tuple[str, ...] = ()
+    """All of these …"""
+    any_tags: tuple[str, ...] = ()
+    """… and, if there are any here, at least one of them."""
+    created_from: datetime | None = None
+    """Not before this …"""
+    created_before: datetime | None = None
+    """… and before this."""
+    attributes: tuple[Condition, ...] = ()
+    """Fields here are names of attributes, each of which is indexed as what the condition compares it with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from common.attributes import Declared
 from common.errors import ConfigurationError, LikenessError, VectorIndexUnavailable
 from common.vectors.base import Collection, Filter, Match, Payload, Point, next_id, validate_points, validate_query
 from common.vectors.edge_shard import Shard
@@ -26,14 +27,17 @@ class EdgeIndex:
     One thread writes and one reads, so that a query waits for the engine's present call, not for all that are due.
     """
 
-    def __init__(self, path: Path, *, timeout_s: float) -> None:
+    def __init__(self, path: Path, *, timeout_s: float, attributes: Declared | None = None) -> None:
         """Lock the folder, creating it if need be; `timeout_s` is how long a call may wait and take.
+
+        `attributes` are those that filters may ask for.
 
         Raises:
             ConfigurationError: the folder can't be made or locked, another process has it open.
         """
         self._path = path
         self._timeout_s = timeout_s
+        self._attributes = attributes or {}
         self._lock = _lock(path)
         self._shards: dict[Collection, Shard] = {}
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="vectors-write")
@@ -131,7 +135,7 @@ class EdgeIndex:
 
     def _open(self, collection: Collection) -> None:
         if collection not in self._shards:  # another call to `ensure` may have come first
-            self._shards[collection] = Shard.open(self._path, collection)
+            self._shards[collection] = Shard.open(self._path, collection, self._attributes)
 
     def _close(self) -> None:
         self._reader.shutdown()

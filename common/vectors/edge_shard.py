@@ -30,10 +30,13 @@ from qdrant_edge import (
     FieldCondition,
     HasIdCondition,
     KeywordIndexParams,
+    MatchAny,
     MatchValue,
     PayloadSchemaType,
     Query,
     QueryRequest,
+    RangeDateTime,
+    RangeFloat,
     ScrollRequest,
     SearchParams,
     UpdateOperation,
@@ -42,9 +45,21 @@ from qdrant_edge import (
 from qdrant_edge import Filter as EngineFilter
 from qdrant_edge import Point as EnginePoint
 
+from common.attributes import Declared
 from common.errors import ConfigurationError
-from common.vectors.base import Collection, Filter, Match, Payload, Point
-from common.vectors.schema import FIELDS, Kind, from_fields, to_equalities, to_fields
+from common.vectors.base import (
+    AnyOf,
+    Between,
+    Collection,
+    Condition,
+    During,
+    Equals,
+    Filter,
+    Match,
+    Payload,
+    Point,
+)
+from common.vectors.schema import Kind, from_fields, indexed_fields, to_conditions, to_fields
 
 Item = TypeVar("Item")
 
@@ -61,7 +76,10 @@ _INDEXES: dict[Kind, PayloadSchemaType | KeywordIndexParams | UuidIndexParams] =
     "uuid": PayloadSchemaType.Uuid,
     "keyword": PayloadSchemaType.Keyword,
     "datetime": PayloadSchemaType.Datetime,
+    "integer": PayloadSchemaType.Integer,
+    "float": PayloadSchemaType.Float,
 }
+_BOUNDS = ("gte", "gt", "lte", "lt")
 
 
 class Shard:
@@ -74,7 +92,7 @@ class Shard:
         self._unflushed = 0
 
     @classmethod
-    def open(cls, root: Path, collection: Collection) -> Self:
+    def open(cls, root: Path, collection: Collection, declared: Declared) -> Self:
         """Open the collection's folder below `root`, created where it is missing, and tidy up.
 
         Raises:
@@ -85,8 +103,9 @@ class Shard:
             _create(folder, collection)
         _check_vectors(folder, collection)
         engine = EdgeShard.load(str(folder))
-        for field in FIELDS.keys() - engine.info().payload_schema.keys():  # all of them at first
-            engine.update(UpdateOperation.create_field_index(field, _INDEXES[FIELDS[field]]))
+        fields = indexed_fields(declared)
+        for field in fields.keys() - engine.info().payload_schema.keys():  # all of them at first
+            engine.update(UpdateOperation.create_field_index(field, _INDEXES[fields[field]]))
         # Nothing to do unless a fifth of the points has been deleted; then 0.7 s for 20,000 points.
         if engine.optimize():
             engine.flush()
@@ -200,9 +219,22 @@ def _check_vectors(folder: Path, collection: Collection) -> None:
 
 def _to_filter(wanted: Filter, exclude: Sequence[UUID]) -> EngineFilter:
     return EngineFilter(
-        must=[FieldCondition(field, match=MatchValue(value)) for field, value in to_equalities(wanted)],
+        must=[_to_condition(condition) for condition in to_conditions(wanted)],
         must_not=[HasIdCondition(set(exclude))] if exclude else None,
     )
+
+
+def _to_condition(condition: Condition) -> FieldCondition:
+    match condition:
+        case Equals(field, value):
+            return FieldCondition(field, match=MatchValue(value))
+        case AnyOf(field, values):
+            return FieldCondition(field, match=MatchAny([*values]))
+        case Between(field, gte, gt, lte, lt):
+            return FieldCondition(field, range=RangeFloat(gte=gte, gt=gt, lte=lte, lt=lt))
+        case During(field):
+            bounds = {name: time.isoformat() for name in _BOUNDS if (time := getattr(condition, name)) is not None}
+            return FieldCondition(field, range=RangeDateTime(**bounds))
 
 
 def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 from qdrant_client import AsyncQdrantClient
 
+from common.attributes import Declared
 from common.errors import ConfigurationError
 from common.settings import QdrantSettings
 from common.vectors.base import VectorIndex
@@ -13,8 +14,10 @@ from common.vectors.qdrant import QdrantIndex
 _POOL_SIZE = 32
 
 
-def create_vector_index(settings: QdrantSettings) -> VectorIndex:
+def create_vector_index(settings: QdrantSettings, attributes: Declared | None = None) -> VectorIndex:
     """Create the index; a server is not asked anything yet, an embedded one is locked for this process.
+
+    `attributes` are those that filters may ask for.
 
     Raises:
         ConfigurationError: the settings name no index, or the embedded one can't be opened here.
@@ -25,7 +28,7 @@ def create_vector_index(settings: QdrantSettings) -> VectorIndex:
         # Only the local stack has the engine installed.
         from common.vectors.edge import EdgeIndex  # noqa: PLC0415
 
-        return EdgeIndex(settings.path, timeout_s=settings.timeout_s)
+        return EdgeIndex(settings.path, timeout_s=settings.timeout_s, attributes=attributes)
     if settings.url is None:
         raise ConfigurationError("set QDRANT__URL (a Qdrant server) or QDRANT__PATH (a folder for an embedded index)")
     client = AsyncQdrantClient(
@@ -36,4 +39,4 @@ def create_vector_index(settings: QdrantSettings) -> VectorIndex:
         check_compatibility=False,
         trust_env=False,
     )
-    return QdrantIndex(client, timeout_s=settings.timeout_s)
+    return QdrantIndex(client, timeout_s=settings.timeout_s, attributes=attributes)

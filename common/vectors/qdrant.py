@@ -13,10 +13,25 @@ from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
+from common.attributes import Declared
 from common.errors import ConfigurationError, VectorIndexRefused, VectorIndexUnavailable
-from common.vectors.base import Collection, Filter, Match, Payload, Point, next_id, validate_points, validate_query
+from common.vectors.base import (
+    AnyOf,
+    Between,
+    Collection,
+    Condition,
+    During,
+    Equals,
+    Filter,
+    Match,
+    Payload,
+    Point,
+    next_id,
+    validate_points,
+    validate_query,
+)
 from common.vectors.ranking import MAX_SEARCH, page
-from common.vectors.schema import FIELDS, Kind, from_fields, to_equalities, to_fields
+from common.vectors.schema import Kind, from_fields, indexed_fields, to_conditions, to_fields
 
 Item = TypeVar("Item")
 
@@ -44,16 +59,22 @@ _INDEXES: dict[Kind, models.PayloadSchemaType | models.UuidIndexParams] = {
     "uuid": models.PayloadSchemaType.UUID,
     "keyword": models.PayloadSchemaType.KEYWORD,
     "datetime": models.PayloadSchemaType.DATETIME,
+    "integer": models.PayloadSchemaType.INTEGER,
+    "float": models.PayloadSchemaType.FLOAT,
 }
 
 
 class QdrantIndex:
     """A `VectorIndex` in a Qdrant server. How often a collection is replicated is the server's configuration."""
 
-    def __init__(self, client: AsyncQdrantClient, *, timeout_s: float) -> None:
-        """Take a client, which is closed with the index; `timeout_s` is how long any call may take."""
+    def __init__(self, client: AsyncQdrantClient, *, timeout_s: float, attributes: Declared | None = None) -> None:
+        """Take a client, which is closed with the index; `timeout_s` is how long any call may take.
+
+        `attributes` are those that filters may ask for.
+        """
         self._client = client
         self._timeout_s = timeout_s
+        self._fields = indexed_fields(attributes or {})
         self._ensured: set[Collection] = set()
 
     async def ensure(self, collection: Collection) -> None:
@@ -65,7 +86,7 @@ class QdrantIndex:
                 await self._create(collection)
             info = await self._client.get_collection(collection.name)
             _check_vectors(collection, info.config.params.vectors)
-            for field, kind in FIELDS.items():
+            for field, kind in self._fields.items():
                 if field not in info.payload_schema:
                     _check_completed(
                         await self._client.create_payload_index(collection.name, field, field_schema=_INDEXES[kind])
@@ -214,12 +235,21 @@ def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
 
 def _to_filter(wanted: Filter, exclude: Sequence[UUID]) -> models.Filter:
     return models.Filter(
-        must=[
-            models.FieldCondition(key=field, match=models.MatchValue(value=value))
-            for field, value in to_equalities(wanted)
-        ],
+        must=[_to_condition(condition) for condition in to_conditions(wanted)],
         must_not=[models.HasIdCondition(has_id=[*map(str, exclude)])] if exclude else None,
     )
+
+
+def _to_condition(condition: Condition) -> models.FieldCondition:
+    match condition:
+        case Equals(field, value):
+            return models.FieldCondition(key=field, match=models.MatchValue(value=value))
+        case AnyOf(field, values):
+            return models.FieldCondition(key=field, match=models.MatchAny(any=list(values)))
+        case Between(field, gte, gt, lte, lt):
+            return models.FieldCondition(key=field, range=models.Range(gte=gte, gt=gt, lte=lte, lt=lt))
+        case During(field, gte, gt, lte, lt):
+            return models.FieldCondition(key=field, range=models.DatetimeRange(gte=gte, gt=gt, lte=lte, lt=lt))
 
 
 def _check_completed(result: models.UpdateResult) -> None:

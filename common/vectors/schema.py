@@ -1,14 +1,16 @@
 """How payloads and filters are spelled in Qdrant: one spelling for the server and for the engine in this process."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal
 from uuid import UUID
 
-from common.vectors.base import Filter, Payload
+from common.attributes import AttributeKind, Declared, filterable
+from common.vectors.base import AnyOf, Condition, During, Equals, Filter, Payload
 
-Kind = Literal["tenant", "uuid", "keyword", "datetime"]
+Kind = Literal["tenant", "uuid", "keyword", "datetime", "integer", "float"]
 """How a field is indexed; `tenant` is a UUID by which storage is grouped, as every query asks for one of them."""
 
 FIELDS: Mapping[str, Kind] = MappingProxyType(
@@ -20,12 +22,32 @@ FIELDS: Mapping[str, Kind] = MappingProxyType(
         "created_at": "datetime",
     }
 )
-"""Every field a payload has: all are indexed, as a server in strict mode refuses to filter by any other."""
+"""What is indexed of every payload, beside declared attributes: a server in strict mode refuses to filter by others."""
 
 
-def to_fields(payload: Payload) -> dict[str, str | list[str]]:
+_KINDS: Mapping[AttributeKind, Kind] = MappingProxyType(
+    {
+        AttributeKind.KEYWORD: "keyword",
+        AttributeKind.INTEGER: "integer",
+        AttributeKind.NUMBER: "float",
+        AttributeKind.BOOLEAN: "keyword",
+        AttributeKind.DATETIME: "datetime",
+    }
+)
+
+
+def indexed_fields(declared: Declared) -> dict[str, Kind]:
+    """Return every field that is indexed, and how; `declared` are the attributes among them."""
+    return {**FIELDS, **{_path(name): _KINDS[kind] for name, kind in declared.items()}}
+
+
+def _path(attribute: str) -> str:
+    return f"attributes.{attribute}"
+
+
+def to_fields(payload: Payload) -> dict[str, Any]:
     """Return a payload as stored. What an image lacks is left out: an index has no use for null."""
-    fields: dict[str, str | list[str]] = {
+    fields: dict[str, Any] = {
         "owner_id": str(payload.owner_id),
         "folder_id": str(payload.folder_id),
         "tags": list(payload.tags),
@@ -33,20 +55,24 @@ def to_fields(payload: Payload) -> dict[str, str | list[str]]:
     }
     if payload.category is not None:
         fields["category"] = payload.category
+    if payload.attributes:
+        fields["attributes"] = dict(payload.attributes)
     return fields
 
 
-def to_equalities(wanted: Filter) -> list[tuple[str, str]]:
-    """Return a filter as pairs of field and value, all of which must hold.
-
-    A list of values equals a value if it holds it, which makes a pair of each tag.
-    """
-    equalities = [("owner_id", str(wanted.owner_id))]
+def to_conditions(wanted: Filter) -> list[Condition]:
+    """Return a filter as conditions, all of which must hold."""
+    conditions: list[Condition] = [Equals("owner_id", str(wanted.owner_id))]
     if wanted.folder_id is not None:
-        equalities.append(("folder_id", str(wanted.folder_id)))
+        conditions.append(Equals("folder_id", str(wanted.folder_id)))
     if wanted.category is not None:
-        equalities.append(("category", wanted.category))
-    return equalities + [("tags", tag) for tag in wanted.tags]
+        conditions.append(Equals("category", wanted.category))
+    conditions += [Equals("tags", tag) for tag in wanted.tags]
+    if wanted.any_tags:
+        conditions.append(AnyOf("tags", wanted.any_tags))
+    if wanted.created_from is not None or wanted.created_before is not None:
+        conditions.append(During("created_at", gte=wanted.created_from, lt=wanted.created_before))
+    return conditions + [replace(condition, field=_path(condition.field)) for condition in wanted.attributes]
 
 
 def from_fields(fields: Mapping[str, Any] | None) -> Payload | None:
@@ -59,6 +85,7 @@ def from_fields(fields: Mapping[str, Any] | None) -> Payload | None:
             category=given.get("category"),
             tags=tuple(given["tags"]),
             created_at=datetime.fromisoformat(given["created_at"]),
+            attributes=filterable(given.get("attributes", {})),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         return None

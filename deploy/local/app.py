@@ -27,7 +27,7 @@ _RETRY_S = 0.5
 
 async def run(api: ApiSettings, worker: WorkerSettings, stop: asyncio.Event) -> None:
     """Serve and work until `stop` is set, or one of the two dies."""
-    vectors = create_vector_index(api.qdrant)
+    vectors = create_vector_index(api.qdrant, api.search.attributes)
     neighbour = _Neighbour()
     try:
         # Uploads are taken in from the start; the worker follows as soon as the embedder is ready.

@@ -14,9 +14,9 @@ from common.settings import QdrantSettings
 from common.vectors.base import Collection, VectorIndex
 from common.vectors.factory import create_vector_index
 from common.vectors.qdrant import QdrantIndex
+from tests.contracts.brute_force import DECLARED, DIM
 from tests.fakes.qdrant_server import QdrantServer
 
-DIM = 16
 SERVER_URL = os.environ.get("QDRANT_URL")
 KINDS = ["edge", "memory", "fake", *(["server"] if SERVER_URL else [])]
 
@@ -25,15 +25,15 @@ KINDS = ["edge", "memory", "fake", *(["server"] if SERVER_URL else [])]
 async def open_index(kind: str, path: Path) -> AsyncIterator[VectorIndex]:
     match kind:
         case "edge":
-            index = create_vector_index(QdrantSettings(path=path, timeout_s=60))
+            index = create_vector_index(QdrantSettings(path=path, timeout_s=60), DECLARED)
         case "memory":
-            index = QdrantIndex(AsyncQdrantClient(":memory:"), timeout_s=60)
+            index = QdrantIndex(AsyncQdrantClient(":memory:"), timeout_s=60, attributes=DECLARED)
         case "fake":
             app = httpx.ASGITransport(QdrantServer().app())
             client = AsyncQdrantClient(url="http://qdrant.test", check_compatibility=False, transport=app)
-            index = QdrantIndex(client, timeout_s=60)
+            index = QdrantIndex(client, timeout_s=60, attributes=DECLARED)
         case _:
-            index = create_vector_index(QdrantSettings(url=SERVER_URL, timeout_s=60))
+            index = create_vector_index(QdrantSettings(url=SERVER_URL, timeout_s=60), DECLARED)
     yield index
     await index.close()
 

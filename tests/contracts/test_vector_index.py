@@ -1,79 +1,25 @@
 """What every vector index does alike. The judge is NumPy: every vector compared with the query, then sorted."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from itertools import product
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from common.errors import ConfigurationError
-from common.vectors.base import MAX_WINDOW, Collection, Filter, Match, Payload, Point, VectorIndex
-from tests.contracts.conftest import DIM, KINDS, CreateCollection, open_index
+from common.vectors.base import MAX_WINDOW, Collection, Filter, Match, Point, VectorIndex
+from tests.contracts.brute_force import ALICE, BOB, DIM, QUERY, Vector, brute_force, points, same, vectors
+from tests.contracts.conftest import KINDS, CreateCollection, open_index
 
 # What the client's in-memory server ignores, it says.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
     pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning"),
 ]
-
-ALICE, BOB = UUID(int=1 << 64), UUID(int=2 << 64)
-FOLDERS = [UUID(int=(3 << 64) + number) for number in range(3)]
-CATEGORIES = ["shoes", "Hüte & Mützen", None]
-TAGS = ["red", "blue", "sale"]
-
-Vector = NDArray[np.float32]
-
-
-def vectors(count: int, seed: int = 0) -> Vector:
-    numbers = np.random.default_rng(seed).standard_normal((count, DIM))
-    return np.asarray(numbers / np.linalg.norm(numbers, axis=1, keepdims=True), dtype=np.float32)
-
-
-def points(count: int, seed: int = 0, owner_id: UUID | None = None) -> list[Point]:
-    """Points of both owners or of one, over all folders, categories and sets of tags."""
-    choose = np.random.default_rng(seed + 1)
-
-    def point(number: int, vector: Vector) -> Point:
-        payload = Payload(
-            owner_id=owner_id or [ALICE, BOB][choose.integers(2)],
-            folder_id=FOLDERS[choose.integers(len(FOLDERS))],
-            category=CATEGORIES[choose.integers(len(CATEGORIES))],
-            tags=tuple(tag for tag in TAGS if choose.integers(2)),
-            created_at=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=number),
-        )
-        return Point(UUID(bytes=choose.bytes(16)), vector, payload)
-
-    return [point(number, vector) for number, vector in enumerate(vectors(count, seed))]
-
-
-QUERY = vectors(1, seed=7)[0]
-
-
-def holds(wanted: Filter, payload: Payload) -> bool:
-    return (
-        payload.owner_id == wanted.owner_id
-        and wanted.folder_id in (None, payload.folder_id)
-        and wanted.category in (None, payload.category)
-        and set(wanted.tags) <= set(payload.tags)
-    )
-
-
-def brute_force(among: Sequence[Point], vector: Vector, wanted: Filter) -> list[Match]:
-    matches = [Match(point.id, float(point.vector @ vector)) for point in among if holds(wanted, point.payload)]
-    return sorted(matches, key=lambda match: (-match.score, match.id))
-
-
-def same(found: list[Match], expected: list[Match]) -> bool:
-    return [match.id for match in found] == [match.id for match in expected] and np.allclose(
-        [match.score for match in found], [match.score for match in expected], atol=1e-5
-    )
 
 
 @dataclass(frozen=True)
@@ -125,28 +71,6 @@ async def test_an_owner_never_sees_the_points_of_another(index: VectorIndex, col
     assert await everything(index, collection, ALICE) == {point.id for point in alices}
     assert await everything(index, collection, BOB) == {point.id for point in bobs}
     assert await everything(index, collection, uuid4()) == set()
-
-
-@pytest.mark.parametrize(
-    ("folder_id", "category", "tags"),
-    list(product([None, FOLDERS[1]], [None, *CATEGORIES[:2]], [(), ("red",), ("sale", "red"), tuple(TAGS)])),
-)
-async def test_filters_like_brute_force(
-    gallery: Gallery, folder_id: UUID | None, category: str | None, tags: tuple[str, ...]
-) -> None:
-    wanted = Filter(ALICE, folder_id, category, tags)
-    expected = brute_force(gallery.points, QUERY, wanted)
-    assert expected, "a filter that nothing passes proves nothing"
-    assert same(await gallery.query(QUERY, wanted, limit=400), expected)
-
-
-@pytest.mark.parametrize(
-    "wanted",
-    [Filter(ALICE, folder_id=UUID(int=9)), Filter(ALICE, category="Shoes"), Filter(ALICE, tags=("red", "green"))],
-    ids=["another folder", "another case", "a tag too many"],
-)
-async def test_a_filter_may_leave_nothing(gallery: Gallery, wanted: Filter) -> None:
-    assert await gallery.query(QUERY, wanted, limit=50) == []
 
 
 async def test_what_is_excluded_makes_room_for_the_next(gallery: Gallery) -> None:

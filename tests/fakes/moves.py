@@ -30,6 +30,7 @@ def create_claim(image_id: UUID, *, attempt: int = 1, tries_left: int = TRIES - 
         byte_size=1,
         category=None,
         tags=[],
+        attributes={},
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
         payload_version=1,
     )

@@ -5,9 +5,11 @@ told by `PUT /script` to misbehave: `{"torn_upserts": 2}` has the next two upser
 `python -m tests.fakes.qdrant_server PORT`; the contract suite holds it to what the other vector indexes do.
 """
 
+import operator
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -117,8 +119,30 @@ def _holds(conditions: Json, id_: str, payload: Mapping[str, Json]) -> bool:
 def _true(condition: Json, id_: str, payload: Mapping[str, Json]) -> bool:
     if "has_id" in condition:
         return id_ in condition["has_id"]
-    value, wanted = payload.get(condition["key"]), condition["match"]["value"]
-    return wanted in value if isinstance(value, list) else value == wanted
+    value = _at(condition["key"], payload)
+    if value is None:
+        return False
+    if "range" in condition:
+        return _within(value, condition["range"])
+    match = condition["match"]
+    wanted = match["any"] if "any" in match else [match["value"]]
+    return not set(wanted).isdisjoint(value if isinstance(value, list) else [value])
+
+
+def _at(path: str, payload: Mapping[str, Json]) -> Json:
+    head, _, rest = path.partition(".")
+    value = payload.get(head)
+    return _at(rest, value) if rest and isinstance(value, Mapping) else value
+
+
+def _within(value: Json, bounds: Json) -> bool:
+    given = {name: bound for name, bound in bounds.items() if bound is not None}
+    if any(isinstance(bound, str) for bound in given.values()):
+        value, given = datetime.fromisoformat(value), {k: datetime.fromisoformat(v) for k, v in given.items()}
+    return all(getattr(operator, _OPERATORS[name])(value, bound) for name, bound in given.items())
+
+
+_OPERATORS = {"gte": "ge", "gt": "gt", "lte": "le", "lt": "lt"}
 
 
 class QdrantServer:

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 import structlog
 
+from common.attributes import Value
 from common.db import images
 from common.db.engine import Database
 from common.db.models import LOCAL_OWNER_ID, EmbeddingModel, Image
@@ -60,9 +61,16 @@ async def in_step(database: Database, image: Image) -> bool:
 
 def test_a_payload_is_what_searches_filter_by() -> None:
     row = Image(
-        id=UUID(int=1), owner_id=UUID(int=2), folder_id=UUID(int=3), category="shoes", tags=["a", "b"], title="Oxford"
+        id=UUID(int=1),
+        owner_id=UUID(int=2),
+        folder_id=UUID(int=3),
+        category="shoes",
+        tags=["a", "b"],
+        attributes={"price": 9.5, "sold": True, "notes": ["not", "plain"]},
+        title="Oxford",
     )
-    assert payload_of(row) == Payload(UUID(int=2), UUID(int=3), "shoes", ("a", "b"), row.created_at)
+    plain: dict[str, Value] = {"price": 9.5, "sold": "true"}
+    assert payload_of(row) == Payload(UUID(int=2), UUID(int=3), "shoes", ("a", "b"), row.created_at, plain)
 
 
 async def test_searches_follow_an_edit(

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import random
 from io import BytesIO
 from uuid import UUID
 
@@ -16,18 +15,12 @@ from common.db import lifecycle
 from common.db.engine import Database
 from common.storage import S3ObjectStore, object_key
 from common.vectors.base import VectorIndex
-from embedder.demo.scenes import Scene, draw_scene
+from embedder.demo.scenes import Scene
 from tests.fixtures import pictures
+from tests.fixtures.scenes import drawn
 from tests.fixtures.uploading import settled, upload, uploaded_ids
 from worker.context import WorkerContext, open_worker
 from worker.settings import WorkerSettings
-
-
-def drawn(scene: Scene, seed: int) -> bytes:
-    file = BytesIO()
-    draw_scene(scene, random.Random(seed), size=96).save(file, "PNG")
-    return file.getvalue()
-
 
 RED_ON_BLUE = Scene("red", "circle", 1, "blue")
 OTHERS = [

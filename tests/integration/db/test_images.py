@@ -97,8 +97,14 @@ async def test_filters_narrow_a_listing_together(database: Database) -> None:
     assert await listed(category="hats", tag="sale") == set()
 
 
-INDEXED = [{"category": "hats"}, {"category": None}, {"tags": ["red"]}, {"tags": [], "title": "x"}]
-NOT_INDEXED: Sequence[dict[str, Any]] = [{"title": "x"}, {"description": None}, {"attributes": {"a": 1}}]
+INDEXED: Sequence[dict[str, Any]] = [
+    {"category": "hats"},
+    {"category": None},
+    {"tags": ["red"]},
+    {"tags": [], "title": "x"},
+    {"attributes": {"a": 1}},
+]
+NOT_INDEXED: Sequence[dict[str, Any]] = [{"title": "x"}, {"description": None}, {"title": None, "description": "x"}]
 
 
 @pytest.mark.parametrize("changes", [*INDEXED, *NOT_INDEXED])

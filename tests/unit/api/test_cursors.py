@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from api.cursors import MAX_SEARCH_DEPTH, decode_offset, decode_position, encode_offset, encode_position
+from api.cursors import decode_position, decode_seen, encode_position, encode_seen
+from api.paging import MAX_SEARCH_DEPTH, Seen
 from common.errors import InvalidCursor
 
 # PostgreSQL's timestamps are in microseconds, like Python's.
@@ -38,20 +39,45 @@ def test_a_position_in_another_zone_is_the_same_moment() -> None:
     assert decoded[0] == at
 
 
-@pytest.mark.parametrize("offset", [1, 20, MAX_SEARCH_DEPTH - 1])
-def test_an_offset_comes_back(offset: int) -> None:
-    assert decode_offset(encode_offset(offset)) == offset
+@settings(derandomize=True)
+@given(count=st.integers(1, MAX_SEARCH_DEPTH), score=st.floats(-1, 1, width=32), id_=st.uuids())
+def test_how_far_a_reader_is_comes_back(count: int, score: float, id_: UUID) -> None:
+    seen = Seen(count, score, id_)
+    assert decode_seen(encode_seen(seen)) == seen
 
 
 def test_no_cursor_is_the_first_page() -> None:
     assert decode_position(None) is None
-    assert decode_offset(None) == 0
+    assert decode_seen(None) is None
 
 
-@pytest.mark.parametrize("offset", [0, -1, MAX_SEARCH_DEPTH, 10**30, 1.5, True, "1", None, [1], {"1": 1}])
-def test_an_offset_that_was_never_issued_is_refused(offset: Any) -> None:
+@pytest.mark.parametrize(
+    "seen",
+    [
+        20,
+        None,
+        True,
+        "abc",
+        [],
+        [1, 0.5],
+        [0, 0.5, ID],
+        [-1, 0.5, ID],
+        [MAX_SEARCH_DEPTH + 1, 0.5, ID],
+        [True, 0.5, ID],
+        [1.5, 0.5, ID],
+        [1, 1, ID],
+        [1, "0.5", ID],
+        [1, float("nan"), ID],
+        [1, float("inf"), ID],
+        [1, 0.5, "1"],
+        [1, 0.5, 1],
+        [1, 0.5, ID, 1],
+    ],
+    ids=str,
+)
+def test_what_was_never_seen_is_refused(seen: Any) -> None:
     with pytest.raises(InvalidCursor, match="search"):
-        decode_offset(cursor_of(offset))
+        decode_seen(cursor_of(seen))
 
 
 @pytest.mark.parametrize(
@@ -82,9 +108,9 @@ def test_a_position_that_was_never_issued_is_refused(position: Any) -> None:
 
 def test_a_cursor_of_the_other_kind_is_refused() -> None:
     with pytest.raises(InvalidCursor):
-        decode_position(encode_offset(20))
+        decode_position(encode_seen(Seen(20, 0.5, uuid4())))
     with pytest.raises(InvalidCursor):
-        decode_offset(encode_position((datetime.now(UTC), uuid4())))
+        decode_seen(encode_position((datetime.now(UTC), uuid4())))
 
 
 @settings(derandomize=True, max_examples=300)
@@ -98,6 +124,6 @@ def test_a_cursor_of_the_other_kind_is_refused() -> None:
 @example(text=base64.urlsafe_b64encode(b"9" * 5_000).decode())
 @example(text=base64.urlsafe_b64encode(b"\xff").decode())
 def test_nonsense_is_an_invalid_cursor_and_nothing_worse(text: str) -> None:
-    for decode in (decode_position, decode_offset):
+    for decode in (decode_position, decode_seen):
         with suppress(InvalidCursor):  # any other error fails the test
             decode(text)

@@ -1,0 +1,98 @@
+"""Filters, each with every other, on every vector index; the judge is brute force."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from itertools import product
+from uuid import UUID
+
+import pytest
+
+from common.vectors.base import AnyOf, Between, Collection, Condition, During, Equals, Filter, Point, VectorIndex
+from tests.contracts.brute_force import ALICE, CATEGORIES, FIRST, FOLDERS, QUERY, brute_force, points, same
+from tests.contracts.conftest import CreateCollection
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning"),
+]
+
+NUMBER = 1000
+LIMIT = 100
+LATER = FIRST.astimezone(timezone(timedelta(hours=-7))) + timedelta(minutes=NUMBER // 4)
+MUCH_LATER = LATER + timedelta(minutes=NUMBER // 2, microseconds=1)
+"""Spans begin and end on a point's very moment, or just after it."""
+
+FOLDER: list[UUID | None] = [None, FOLDERS[1]]
+CATEGORY = [None, CATEGORIES[1]]
+ALL_TAGS: list[tuple[str, ...]] = [(), ("red",), ("sale", "red")]
+ANY_TAGS: list[tuple[str, ...]] = [(), ("blue", "sale", "unheard of")]
+SPANS = [(None, None), (LATER, None), (None, MUCH_LATER), (LATER, MUCH_LATER)]
+ATTRIBUTES: dict[str, tuple[Condition, ...]] = {
+    "any": (),
+    "keyword": (Equals("brand", "acme"),),
+    "empty keyword": (Equals("brand", ""),),
+    "keywords": (AnyOf("brand", ("Acme", "zebra & söhne", "unheard of")),),
+    "integer": (Equals("size", 42),),
+    "largest integer": (Equals("size", 2**53),),
+    "integers": (AnyOf("size", (0, -1, 7)),),
+    "range of integers": (Between("size", gt=0, lte=42),),
+    "at most": (Between("price", lte=100),),
+    "below": (Between("price", lt=100),),
+    "within": (Between("price", gte=0, lt=99.99),),
+    "just so": (Between("price", gte=0.1, lte=0.1),),
+    "true": (Equals("sold", "true"),),
+    "false": (Equals("sold", "false"),),
+    "since": (During("made", gte=FIRST),),
+    "before": (During("made", lt=FIRST),),
+    "at that moment": (During("made", gte=FIRST, lte=FIRST),),
+    "several": (Between("price", gt=0), Equals("sold", "false"), AnyOf("brand", ("acme", "Acme"))),
+}
+
+
+@pytest.fixture(scope="module")
+def stored() -> list[Point]:
+    return points(NUMBER, seed=3)
+
+
+@pytest.fixture(scope="session")
+async def shop(index: VectorIndex, create_collection: CreateCollection) -> Collection:
+    collection = await create_collection()
+    await index.upsert(collection, points(NUMBER, seed=3))
+    return collection
+
+
+COMBINED = list(product(FOLDER, CATEGORY, ALL_TAGS, ANY_TAGS, SPANS))
+_EVERY = 5
+"""Conditions on attributes take turns with these: as 5 divides none of the lists, each meets every member of each."""
+
+
+@pytest.mark.parametrize(("turn", "attributes"), list(enumerate(ATTRIBUTES.values())), ids=ATTRIBUTES)
+async def test_filters_like_brute_force(
+    index: VectorIndex, shop: Collection, stored: Sequence[Point], turn: int, attributes: tuple[Condition, ...]
+) -> None:
+    passed = 0
+    combined = COMBINED[turn % _EVERY :: _EVERY] if attributes else COMBINED
+    for folder_id, category, tags, any_tags, (start, end) in combined:
+        wanted = Filter(ALICE, folder_id, category, tags, any_tags, start, end, attributes)
+        expected = brute_force(stored, QUERY, wanted)[:LIMIT]
+        assert same(await index.query(shop, QUERY, filter=wanted, limit=LIMIT), expected), wanted
+        passed += bool(expected)
+    assert passed > 1, "filters that nothing passes prove nothing"
+
+
+NOTHING = {
+    "another folder": Filter(ALICE, folder_id=UUID(int=9)),
+    "another case": Filter(ALICE, category="Shoes"),
+    "a tag too many": Filter(ALICE, tags=("red", "green")),
+    "none of the tags": Filter(ALICE, any_tags=("green", "Red")),
+    "too early": Filter(ALICE, created_before=FIRST),
+    "no time at all": Filter(ALICE, created_from=LATER, created_before=LATER),
+    "unheard of": Filter(ALICE, attributes=(Equals("brand", "ACME"),)),
+    "nothing between": Filter(ALICE, attributes=(Between("price", gt=100, lt=100.01),)),
+    "long ago": Filter(ALICE, attributes=(During("made", lt=datetime.fromisoformat("2025-01-01T00:00:00Z")),)),
+}
+
+
+@pytest.mark.parametrize("wanted", NOTHING.values(), ids=NOTHING)
+async def test_a_filter_may_leave_nothing(index: VectorIndex, shop: Collection, wanted: Filter) -> None:
+    assert await index.query(shop, QUERY, filter=wanted, limit=LIMIT) == []

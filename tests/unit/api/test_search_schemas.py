@@ -1,0 +1,69 @@
+"""What a search by examples may ask for."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from api.schemas.search import MAX_EXAMPLES, FilterIn, SearchQuery
+
+ID = str(uuid4())
+
+
+def test_short_forms_are_positive_examples_of_weight_one() -> None:
+    query = SearchQuery.model_validate(
+        {"text": "a", "image_id": ID, "positive": [{"text": "b", "weight": 2}], "negative": [{"text": "c"}]}
+    )
+    examples = [(example.of, example.weight) for example in query.examples()]
+    assert examples == [("a", 1), (UUID(ID), 1), ("b", 2), ("c", -1)]
+
+
+def test_a_vector_is_an_example() -> None:
+    (example,) = SearchQuery.model_validate({"vector": [3, 4.5]}).examples()
+    assert isinstance(example.of, np.ndarray)
+    assert example.of.dtype == np.float32
+    assert example.of.tolist() == [3, 4.5]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"negative": [{"text": "a"}]},
+        {"text": ""},
+        {"text": "a" * 2001},
+        {"text": "\0"},
+        {"image_id": "x"},
+        {"vector": []},
+        {"vector": [1e10]},
+        {"vector": ["nan"]},
+        {"positive": [{}]},
+        {"positive": [{"text": "a", "image_id": ID}]},
+        {"positive": [{"text": "a", "weight": 0}]},
+        {"positive": [{"text": "a", "weight": -1}]},
+        {"positive": [{"text": "a", "weight": 101}]},
+        {"positive": [{"text": "a"}] * (MAX_EXAMPLES + 1)},
+        {"text": "a", "limit": 0},
+        {"text": "a", "limit": 201},
+        {"text": "a", "min_score": 2},
+        {"text": "a", "filter": {"colour": "red"}},
+        {"text": "a", "filter": {"tags": ["a"] * 51}},
+        {"text": "a", "filter": {"created_from": "2026-01-01T00:00:00"}},
+        {"text": "a", "unknown": 1},
+    ],
+    ids=lambda query: str(query)[:60],
+)
+def test_what_is_no_search(query: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        SearchQuery.model_validate(query)
+
+
+def test_a_filter_is_always_somebodys() -> None:
+    owner = uuid4()
+    given = {"folder_id": ID, "tags": ["a"], "any_tags": ["b"], "created_from": "2026-01-01T00:00:00+02:00"}
+    wanted = FilterIn.model_validate(given).of(owner, {})
+    assert (wanted.owner_id, wanted.folder_id, wanted.tags, wanted.any_tags) == (owner, UUID(ID), ("a",), ("b",))
+    assert wanted.created_from is not None
+    assert wanted.created_from.isoformat() == "2026-01-01T00:00:00+02:00"
