@@ -7,6 +7,7 @@ from common.settings import (
     DatabaseSettings,
     EmbedderClientSettings,
     ImagePolicy,
+    ImportSettings,
     LogSettings,
     QdrantSettings,
     RedisSettings,
@@ -40,6 +41,7 @@ class ApiSettings(ServiceSettings):
 
     http: HttpSettings = HttpSettings()
     upload: UploadSettings = UploadSettings()
+    imports: ImportSettings = Field(default=ImportSettings(), alias="import")
     database: DatabaseSettings = DatabaseSettings()
     redis: RedisSettings = RedisSettings()
     s3: S3Settings = S3Settings()
