@@ -109,7 +109,7 @@ class Downloads:
             await asyncio.shield(self._put_back(claim, _AT_ONCE, refund=True, code="worker_stopped"))
             raise
         except Exception as error:  # noqa: BLE001 - `decide_retry` says what each means
-            await self._settle(claim, error)
+            await asyncio.shield(self._settle(claim, error))
         else:
             self._end("stored")
             self._hand_on(claim.id)

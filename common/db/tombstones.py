@@ -26,7 +26,8 @@ async def lock_for_purge(session: AsyncSession, sha256: str) -> bool:
     """Tell whether no image uses these bytes, and keep it so until the transaction ends.
 
     Recording an upload takes the same lock (shared), so it waits, and stores its object after the purge. That is why
-    this transaction, alone of all, may be held across a call to the object store.
+    this transaction may be held across a call to the object store; but for a download's, which takes the lock to look
+    whether its object is still there, no other one may.
     """
     await lock_bytes(session, sha256)
     return await session.scalar(select(Image.id).where(Image.sha256 == sha256).limit(1)) is None

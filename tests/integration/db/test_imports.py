@@ -223,7 +223,7 @@ async def test_the_bytes_are_there_all_or_none_and_none_only_before_the_download
         (upload.id, "width = NULL"),
         (upload.id, ", ".join(f"{name} = NULL" for name in OF_THE_BYTES)),
     ):
-        with pytest.raises(IntegrityError, match="ck_images_bytes"):
+        with pytest.raises(IntegrityError, match='"ck_images_bytes"'):
             async with database.begin() as session:
                 await session.execute(text(f"UPDATE images SET {change} WHERE id = :id"), {"id": image_id})  # noqa: S608
 
