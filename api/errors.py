@@ -16,6 +16,7 @@ from api.schemas.problem import PROBLEM_MEDIA_TYPE, Problem
 from common.errors import (
     ConfigurationError,
     Conflict,
+    Forbidden,
     ImageRejected,
     ImageTooLarge,
     InfrastructureError,
@@ -30,6 +31,7 @@ log = structlog.get_logger(__name__)
 
 STATUSES: Mapping[type[LikenessError], HTTPStatus] = {
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
+    Forbidden: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

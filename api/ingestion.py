@@ -14,14 +14,14 @@ from arq.connections import ArqRedis
 
 from api.schemas.images import UploadFields
 from api.settings import UploadSettings
-from api.uploads import ReceivedFile
 from common import jobs
 from common.db import images, lifecycle
 from common.db.engine import Database
 from common.db.images import NewImage, Recorded, State
 from common.db.models import LOCAL_FOLDER_ID, Image
-from common.errors import ImageRejected, ImageTooLarge, InvalidInput, NotFound
-from common.imaging import Header, read_header
+from common.errors import ImageRejected, InvalidInput, NotFound
+from common.imaging import Header
+from common.received import ReceivedFile, screen
 from common.status import ImageStatus
 from common.storage import ObjectStore, object_key
 
@@ -106,16 +106,10 @@ class Ingestion:
         rejected: list[Rejected] = []
         for file in files:
             try:
-                screened.append(_Screened(file, self._read_header(file)))
+                screened.append(_Screened(file, screen(file, self._limits)))
             except ImageRejected as error:
                 rejected.append(Rejected(file.filename, error))
         return screened, rejected
-
-    def _read_header(self, file: ReceivedFile) -> Header:
-        if file.too_large:
-            raise ImageTooLarge(f"a file may have {self._limits.max_file_bytes} bytes", code="file_too_large")
-        file.content.seek(0)
-        return read_header(file.content, self._limits)
 
     async def _record(
         self, owner_id: UUID, fields: UploadFields, screened: Sequence[_Screened]

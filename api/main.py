@@ -13,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from api.errors import add_error_handlers
 from api.lifespan import ApiState, open_state
 from api.middleware import RequestContext
-from api.routers import content, health, images, search, uploads
+from api.routers import content, health, images, imports, search, uploads
 from api.settings import ApiSettings
 from common.log import configure_logging
 from common.readiness import Probe
@@ -57,7 +57,7 @@ def create_app(
     app = FastAPI(title="Likeness", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan)
     app.add_middleware(RequestContext)
     add_error_handlers(app)
-    for part in (uploads, search, content, images, health):
+    for part in (uploads, imports, search, content, images, health):
         app.include_router(part.router)
 
     @app.get("/", include_in_schema=False)

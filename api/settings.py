@@ -8,6 +8,7 @@ from common.settings import (
     DatabaseSettings,
     EmbedderClientSettings,
     ImagePolicy,
+    ImportSettings,
     LogSettings,
     QdrantSettings,
     RedisSettings,
@@ -41,6 +42,7 @@ class ApiSettings(ServiceSettings):
 
     http: HttpSettings = HttpSettings()
     upload: UploadSettings = UploadSettings()
+    imports: ImportSettings = Field(default=ImportSettings(), alias="import")
     database: DatabaseSettings = DatabaseSettings()
     redis: RedisSettings = RedisSettings()
     s3: S3Settings = S3Settings()

@@ -1,12 +1,9 @@
 """Multipart bodies, read as they stream in: bounded, hashed on the way, spooled to unnamed temporary files."""
 
 import asyncio
-import hashlib
-import tempfile
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import BinaryIO, cast
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
@@ -14,26 +11,13 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from api.settings import UploadSettings
 from common.errors import ImageTooLarge, InvalidInput, StorageUnavailable, UnsupportedMedia
+from common.received import ReceivedFile, clean_filename
 
 _FILE_FIELD = "file"
-_SPOOL_BYTES = 256 * 1024
 _MAX_FIELDS = 200
 _MAX_FIELD_BYTES = 64 * 1024
 _MAX_HEADER_BYTES = 8 * 1024
-_MAX_FILENAME_CHARS = 255
 _MAX_BOUNDARY_BYTES = 70  # RFC 2046, 5.1.1
-
-
-@dataclass(slots=True)
-class ReceivedFile:
-    """One file of a request; its content is gone when the request ends."""
-
-    filename: str
-    content: BinaryIO
-    size: int = 0
-    """Bytes received, counted past the limit too."""
-    sha256: str = ""
-    too_large: bool = False
 
 
 @dataclass(slots=True)
@@ -99,7 +83,6 @@ class _Part:
     name: str = ""
     value: bytearray = field(default_factory=bytearray)
     file: ReceivedFile | None = None
-    hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
 
 class _Receiver:
@@ -182,9 +165,8 @@ class _Receiver:
             raise InvalidInput(f"files go into the field {_FILE_FIELD!r}, not {part.name!r}", code="unknown_field")
         if len(self._form.files) >= self._limits.max_files:
             raise ImageTooLarge(f"a request may have {self._limits.max_files} files", code="too_many_files")
-        spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed with the request
-        self._spools.callback(_discard, spool)
-        part.file = ReceivedFile(_clean_filename(options.get(b"filename", b"")), cast(BinaryIO, spool))
+        part.file = ReceivedFile.open(clean_filename(options.get(b"filename", b"")))
+        self._spools.callback(part.file.close)
         self._form.files.append(part.file)
 
     def _add_data(self, data: bytes, start: int, end: int) -> None:
@@ -194,19 +176,12 @@ class _Receiver:
             if len(part.value) > _MAX_FIELD_BYTES:
                 raise InvalidInput(f"the field {part.name!r} is longer than {_MAX_FIELD_BYTES} bytes")
             return
-        part.file.size += len(piece)
-        if part.file.size > self._limits.max_file_bytes:
-            part.file.too_large = True
-            part.file.content.truncate(0)
-            return
-        part.hash.update(piece)
-        part.file.content.write(piece)
+        part.file.write(piece, self._limits.max_file_bytes)
 
     def _end_part(self) -> None:
         part = self._part
         if part.file is not None:
-            part.file.content.flush()  # a full disk shows here, not when the file is read
-            part.file.sha256 = part.hash.hexdigest()
+            part.file.finish()
             return
         try:
             value = part.value.decode()
@@ -216,15 +191,3 @@ class _Receiver:
 
     def _end(self) -> None:
         self._complete = True
-
-
-def _discard(spool: tempfile.SpooledTemporaryFile[bytes]) -> None:
-    """Close a spool; what a full disk did not take of an unnamed file is no loss."""
-    with suppress(OSError):
-        spool.close()
-
-
-def _clean_filename(raw: bytes) -> str:
-    """Keep a file's own name, without folders and control characters; it is shown, never used as a path."""
-    name = raw.decode("utf-8", "replace").replace("\\", "/").rsplit("/", 1)[-1]
-    return "".join(char for char in name if char.isprintable())[:_MAX_FILENAME_CHARS] or "unnamed"

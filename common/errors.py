@@ -3,12 +3,15 @@
 LikenessError                      .code: stable, machine-readable; str(error): for people
 ├── InvalidInput                   the request can't be understood
 │   └── InvalidCursor
+├── Forbidden                      this service is not set up to do that
 ├── NotFound                       unknown, or not the caller's
 ├── Conflict                       at odds with the present state (`image_not_indexed`, `image_not_failed`, …)
 ├── ImageRejected                  the image itself is at fault: final, never retried by itself
 │   ├── UnsupportedMedia           not a supported image format
 │   ├── ImageTooLarge              too many bytes or pixels
+│   ├── UrlRefused                 where it is to be downloaded from is not for us to go
 │   └── ImageUnreadable            can't be decoded (`image_truncated`, `image_corrupt`, `empty_file`, …)
+├── DownloadFailed                 somebody else's server did not deliver; costs a try, then final
 ├── Overloaded                     a bounded queue is full; try again after `.retry_after` seconds
 ├── OwnershipLost                  another attempt took the image over: stop quietly
 ├── ConfigurationError             the process must not serve: wrong revision, wrong model, …
@@ -49,6 +52,12 @@ class InvalidCursor(InvalidInput):
     default_code = "invalid_cursor"
 
 
+class Forbidden(LikenessError):
+    """The service is not set up to do what the request asks for."""
+
+    default_code = "forbidden"
+
+
 class NotFound(LikenessError):
     """There is no such thing, or it is not the caller's."""
 
@@ -79,10 +88,22 @@ class ImageTooLarge(ImageRejected):
     default_code = "image_too_large"
 
 
+class UrlRefused(ImageRejected):
+    """A URL, or what it redirects to, leads to an address or a port that strangers must not send us to."""
+
+    default_code = "url_refused"
+
+
 class ImageUnreadable(ImageRejected):
     """The format is supported, but the content can't be decoded."""
 
     default_code = "image_corrupt"
+
+
+class DownloadFailed(LikenessError):
+    """Somebody else's server can't be found, does not answer in time, or is not well: it may be better later."""
+
+    default_code = "download_failed"
 
 
 class Overloaded(LikenessError):

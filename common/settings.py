@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class ServiceSettings(BaseSettings):
     """Base of the services' settings: how they are read."""
 
-    model_config = SettingsConfigDict(env_nested_delimiter="__", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_nested_delimiter="__", extra="ignore", frozen=True, populate_by_name=True)
 
 
 class DatabaseSettings(BaseModel):
@@ -87,6 +87,16 @@ class LogSettings(BaseModel):
 
     level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     format: str = Field(default="auto", pattern="^(auto|console|json)$")
+
+
+class ImportSettings(BaseModel):
+    """Import by URL (`IMPORT__…`; api and workers both read it). Off: it has workers send requests for strangers."""
+
+    enabled: bool = False
+    timeout_s: float = Field(default=30, gt=0, le=600)
+    """How long a download may take in all: names, connections, redirects and the body."""
+    concurrent: int = Field(default=4, ge=1, le=64)
+    """Downloads of one worker at the same time."""
 
 
 class ImagePolicy(BaseModel):

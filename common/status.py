@@ -1,13 +1,13 @@
 """The states of an image and the moves between them, and the states of an operation; pure, no imports of ours.
 
     created ──▶ pending ──▶ embedding ──▶ indexing ──▶ done
-                  ▲             │             │
-                  └── backoff ──┴─────────────┤        error ──requeue──▶ pending
-                                              └──────▶ error
+       │          ▲             │             │
+       │          └── backoff ──┴─────────────┤        error ──requeue──▶ pending
+       └── (a download is given up) ──────────┴──────▶ error ──requeue──▶ created (it has no bytes yet)
                                                        done ──redo (audit)──▶ pending
 
-The SQL in `common.db.lifecycle` performs exactly these moves; `tests/unit/common/test_status.py` and the
-integration tests hold the two against each other.
+The SQL in `common.db.lifecycle`, and for downloads in `common.db.imports`, performs exactly these moves;
+`tests/unit/common/test_status.py` and the integration tests hold the two against each other.
 """
 
 from enum import StrEnum
@@ -17,7 +17,7 @@ class ImageStatus(StrEnum):
     """Where an image is on its way to being searchable."""
 
     CREATED = "created"
-    """The row exists; its object may not be stored yet."""
+    """The row exists; its object may not be stored yet. An import waits here to be downloaded, since `next_run_at`."""
     PENDING = "pending"
     """The object is stored; waiting for a worker since `next_run_at`."""
     EMBEDDING = "embedding"
@@ -31,16 +31,17 @@ class ImageStatus(StrEnum):
 
 
 TRANSITIONS: dict[ImageStatus, frozenset[ImageStatus]] = {
-    ImageStatus.CREATED: frozenset({ImageStatus.PENDING}),
+    ImageStatus.CREATED: frozenset({ImageStatus.PENDING, ImageStatus.CREATED, ImageStatus.ERROR}),
     ImageStatus.PENDING: frozenset({ImageStatus.EMBEDDING}),
     ImageStatus.EMBEDDING: frozenset({ImageStatus.INDEXING, ImageStatus.PENDING, ImageStatus.ERROR}),
     ImageStatus.INDEXING: frozenset({ImageStatus.DONE, ImageStatus.PENDING, ImageStatus.ERROR}),
     ImageStatus.DONE: frozenset({ImageStatus.PENDING}),
-    ImageStatus.ERROR: frozenset({ImageStatus.PENDING}),
+    ImageStatus.ERROR: frozenset({ImageStatus.PENDING, ImageStatus.CREATED}),
 }
 """Allowed moves. A reclaim (`embedding`/`indexing` → `embedding` after a lease ran out) starts a new attempt and
 is a claim, not a move within one attempt. `done` is left only when an audit finds that something is missing which the
-pipeline makes."""
+pipeline makes. Of the moves from `created`, an upload makes only the one to `pending`; the others are those of a
+download that is put back or given up, and `error` → `created` has it tried again."""
 
 LEASED = frozenset({ImageStatus.EMBEDDING, ImageStatus.INDEXING})
 """States in which a worker holds (or held) a lease."""

@@ -25,6 +25,7 @@ from common.vectors.factory import create_vector_index
 from worker.audit.audit import Audits
 from worker.audit.schedule import AuditSchedule
 from worker.decode_pool import DecodeLimits, DecodePool
+from worker.downloads import Downloads
 from worker.extensions import StageContext, arrange, load_extensions
 from worker.gate import Gate
 from worker.leases import Leases
@@ -39,6 +40,7 @@ from worker.stages.fetch import Fetch
 from worker.stages.index import Index
 from worker.stages.thumbnail import Thumbnail
 from worker.sweeper import Sweeper
+from worker.url_fetch import Fetcher, Internet
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class WorkerContext:
     sweeper: Sweeper
     operations: Operations
     audit_schedule: AuditSchedule
+    downloads: Downloads
 
 
 def worker_name() -> str:
@@ -136,8 +139,20 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
             at=settings.worker.audit_at,
             settle=timedelta(seconds=settings.worker.audit_settle_s),
         )
+        internet = Internet(settings.imports.concurrent)
+        stack.callback(internet.close)
+        downloads = Downloads(
+            database,
+            storage,
+            Fetcher(internet.network, settings.imports.timeout_s),
+            settings.imports,
+            settings.upload,
+            worker=worker_name(),
+            process=pipeline.process_all,
+            may_store=lambda: breakers[STORAGE].closed,
+        )
         yield WorkerContext(
-            database, storage, vectors, embedder, breakers, pipeline, leases, sweeper, operations, schedule
+            database, storage, vectors, embedder, breakers, pipeline, leases, sweeper, operations, schedule, downloads
         )
 
 

@@ -1,4 +1,4 @@
-"""The worker service: Arq's loop for hints, the sweep, operations, lease renewal, and an orderly stop."""
+"""The worker service: Arq's loop for hints, the sweep, operations, downloads, lease renewal, and an orderly stop."""
 
 import asyncio
 import signal
@@ -43,6 +43,7 @@ async def run_worker(context: WorkerContext, settings: WorkerSettings, stop: asy
                 loops.create_task(context.sweeper.run()),
                 loops.create_task(context.operations.run()),
                 loops.create_task(context.audit_schedule.run()),
+                loops.create_task(context.downloads.run()),
                 loops.create_task(_take_hints(context, settings.redis)),
                 loops.create_task(beat(jobs.create_redis(settings.redis), worker_name(), context.breakers)),
             ]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from common.db.models import TRIES
-from common.errors import ImageRejected, InfrastructureError, LikenessError, Overloaded
+from common.errors import DownloadFailed, ImageRejected, InfrastructureError, LikenessError, Overloaded
 
 _BASE_S = 1.0
 _CAP_S = 60.0
@@ -45,8 +45,10 @@ def decide_retry(error: BaseException, *, attempt: int, tries_left: int, jitter:
         return Retry(max(backoff(attempt, jitter), _not_before(error, jitter)), refund=True)
     if isinstance(error, InfrastructureError):
         return Retry(backoff(attempt, jitter), refund=True)
-    if tries_left > 0:  # a defect of ours, which may pass
+    if tries_left > 0:  # a defect of ours, or somebody else's server: either may pass
         return Retry(backoff(attempt, jitter), refund=False)
+    if isinstance(error, DownloadFailed):
+        return GiveUp(error.code, str(error))
     code = error.code if isinstance(error, LikenessError) else LikenessError.default_code
     return GiveUp(code, f"{type(error).__name__} on every try; the log has the details.")
 

@@ -13,6 +13,7 @@ from common.settings import (
     DatabaseSettings,
     EmbedderClientSettings,
     ImagePolicy,
+    ImportSettings,
     LogSettings,
     QdrantSettings,
     RedisSettings,
@@ -53,6 +54,7 @@ class WorkerSettings(ServiceSettings):
 
     worker: PipelineSettings = PipelineSettings()
     upload: ImagePolicy = ImagePolicy()
+    imports: ImportSettings = Field(default=ImportSettings(), alias="import")
     database: DatabaseSettings = DatabaseSettings()
     redis: RedisSettings = RedisSettings()
     s3: S3Settings = S3Settings()

@@ -32,7 +32,7 @@ RangeHeader = Annotated[str | None, Header(alias="Range")]
 @router.get(
     "/{image_id}/content",
     response_class=StreamingResponse,
-    responses={200: {"content": {"image/*": {}}}, 206: {}, 304: {}, 416: {}, **problems(404, 422, 503)},
+    responses={200: {"content": {"image/*": {}}}, 206: {}, 304: {}, 416: {}, **problems(404, 409, 422, 503)},
     summary="The original bytes",
 )
 async def content(
@@ -43,9 +43,11 @@ async def content(
     if_none_match: IfNoneMatch = None,
     range_: RangeHeader = None,
 ) -> Response:
-    """Answer the bytes as they were uploaded; one range may be asked for."""
+    """Answer the bytes as they were uploaded; one range may be asked for. 409: an import has none yet."""
     async with database.begin() as session:
         image = await images.get(session, owner, image_id)
+    if not image.has_bytes:
+        raise Conflict(f"image {image_id} is {image.status} and has no bytes yet", code="content_not_ready")
     disposition = f"inline; filename*=UTF-8''{quote(image.filename, safe='')}"
     headers = _headers(image.sha256) | {"Content-Disposition": disposition}
     blob = _Blob(image.object_key, image.media_type, image.byte_size)
@@ -69,9 +71,9 @@ async def thumbnail(
     """Answer a WebP with at most 512 pixels a side; it exists once the image has been decoded."""
     async with database.begin() as session:
         image = await images.get(session, owner, image_id)
-    key = thumbnail_key(image.sha256)
-    found = await storage.find(key)
-    if found is None:
+    key = thumbnail_key(image.sha256) if image.has_bytes else None
+    found = await storage.find(key) if key is not None else None
+    if key is None or found is None:
         raise Conflict(f"image {image_id} is {image.status} and has no thumbnail", code="thumbnail_not_ready")
     blob = _Blob(key, THUMBNAIL_MEDIA_TYPE, found.size)
     return await _serve(storage, blob, _headers(found.etag), if_none_match, range_)

@@ -91,7 +91,7 @@ async def get_image(
         detail = ImageDetail.of(image, model)
         if "events" in wanted:
             detail.events = [EventOut.of(event) for event in await images.list_events(session, image_id)]
-        if "embedding" in wanted and model is not None:
+        if "embedding" in wanted and model is not None and image.has_bytes:
             vectors = await embeddings.find(session, model.id, [image.sha256])
             detail.embedding = vectors[image.sha256].tolist() if image.sha256 in vectors else None
     return detail
@@ -123,7 +123,8 @@ async def delete_image(image_id: UUID, database: DatabaseDep, owner: OwnerDep, p
     """Remove an image for good: its row, its vector and, when no other image has the same bytes, these."""
     async with database.begin() as session:
         sha256 = await images.delete(session, owner, image_id)
-    await purge.try_now(image_id, sha256)
+    if sha256 is not None:
+        await purge.try_now(image_id, sha256)
 
 
 @router.post(
@@ -133,7 +134,7 @@ async def delete_image(image_id: UUID, database: DatabaseDep, owner: OwnerDep, p
     summary="Try a failed image again",
 )
 async def requeue_image(image_id: UUID, request: Request, database: DatabaseDep, owner: OwnerDep) -> ImageOut:
-    """Put an image in `error` back to `pending`, with all its tries."""
+    """Put an image in `error` back to `pending`, with all its tries; an import without its bytes, to `created`."""
     async with database.begin() as session:
         image = await images.get(session, owner, image_id)
         moved = await lifecycle.requeue(session, [image_id], requeued_by="api")

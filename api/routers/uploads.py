@@ -76,7 +76,7 @@ async def upload(
         fields = _parse_fields(form.fields)
         check_values(fields.attributes, settings.search.attributes)
         accepted, rejected = await ingestion.ingest(owner, fields, form.files)
-    return _answer(accepted, rejected)
+    return answer(accepted, rejected)
 
 
 def _parse_fields(given: dict[str, list[str]]) -> UploadFields:
@@ -101,7 +101,8 @@ def _parse_json(name: str, text: str) -> Any:
         raise InvalidInput(f"the field {name!r} is not JSON", code="invalid_json") from error
 
 
-def _answer(accepted: Sequence[Accepted], rejected: Sequence[Rejected]) -> Response:
+def answer(accepted: Sequence[Accepted], rejected: Sequence[Rejected]) -> Response:
+    """Tell what became of each file; when none was accepted, as a problem."""
     out = UploadOut(
         images=[
             AcceptedImage(

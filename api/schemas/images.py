@@ -38,6 +38,20 @@ class UploadFields(Description):
     external_id: Name | None = None
 
 
+class ImportFields(UploadFields):
+    """What is to be downloaded, and the fields that may come with it."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"url": "https://pictures.example/shoe.jpg", "category": "shoes"}},
+    )
+
+    url: str = Field(
+        description="`http` or `https`, port 80 or 443, without user name or password, at most 2048 characters. "
+        "It is stored, and never logged."
+    )
+
+
 class ImageEdit(Description):
     """Changes to the descriptive fields; what is left out stays as it is."""
 
@@ -59,7 +73,7 @@ class AcceptedImage(BaseModel):
     id: UUID
     status: ImageStatus
     filename: str
-    sha256: str
+    sha256: str | None = Field(description="Null for an import, whose bytes are still to be downloaded.")
     duplicate: bool = Field(description="The folder held the same bytes already; `id` is that image.")
 
 
@@ -129,11 +143,11 @@ class ImageOut(BaseModel):
     attempt: int
     error: ErrorOut | None
     filename: str
-    media_type: str
-    byte_size: int
-    width: int
-    height: int
-    sha256: str
+    media_type: str | None = Field(description="Like the four that follow, null while an import has no bytes.")
+    byte_size: int | None
+    width: int | None
+    height: int | None
+    sha256: str | None
     folder_id: UUID
     external_id: str | None
     title: str | None

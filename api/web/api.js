@@ -11,11 +11,11 @@
  * @property {number} attempt
  * @property {Fault | null} error
  * @property {string} filename
- * @property {string} media_type
- * @property {number} byte_size
- * @property {number} width
- * @property {number} height
- * @property {string} sha256
+ * @property {string | null} media_type null, like the next four, while an import has no bytes
+ * @property {number | null} byte_size
+ * @property {number | null} width
+ * @property {number | null} height
+ * @property {string | null} sha256
  * @property {string | null} external_id
  * @property {string | null} title
  * @property {string | null} description

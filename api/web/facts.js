@@ -13,7 +13,7 @@ export function details(image) {
   /** @type {[string, string | null][]} */
   const facts = [
     ["File", image.filename],
-    ["Size", `${image.width} × ${image.height}, ${formatBytes(image.byte_size)}`],
+    ["Size", image.byte_size === null ? null : `${image.width} × ${image.height}, ${formatBytes(image.byte_size)}`],
     ["Type", image.media_type],
     ["State", `${STATUS_WORDS[image.status]}${image.attempt > 1 ? `, attempt ${image.attempt}` : ""}`],
     ["Added", formatDate(image.created_at)],

@@ -26,7 +26,7 @@ export class Tile {
     this.#link.setAttribute("href", `#image=${image.id}`);
     this.root.append(this.#link);
     if (score !== undefined) this.root.append(scoreBar(score));
-    const ratio = image.width / image.height || 1;
+    const ratio = image.width && image.height ? image.width / image.height : 1;
     this.root.style.setProperty("--ratio", String(Math.min(WIDEST, Math.max(NARROWEST, ratio))));
     this.#draw();
   }

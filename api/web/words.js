@@ -16,6 +16,8 @@ const REASONS = {
   unsupported_media: "Not a supported picture format",
   file_too_large: "The file is too large",
   request_too_large: "The file is too large",
+  url_refused: "The address is not on the public internet",
+  duplicate_image: "The same picture is here already",
   image_too_large: "The picture is too large",
   image_too_many_pixels: "The picture has too many pixels",
   image_side_too_long: "One side of the picture is too long",

@@ -235,28 +235,36 @@ async def find_stale_payloads(session: AsyncSession, *, limit: int) -> list[Imag
 
 
 async def find_unsettled(session: AsyncSession, *, older_than: timedelta, limit: int) -> list[Image]:
-    """Find images left `created`: their upload was cut off before, or just after, the object was stored."""
+    """Find images left `created`: their upload was cut off before, or just after, the object was stored.
+
+    Imports are not among them: they are `created` until they have been downloaded, however long that takes.
+    """
     query = (
         select(Image)
-        .where(Image.status == "created", Image.created_at < func.now() - older_than)
+        .where(Image.status == "created", Image.source_url.is_(None), Image.created_at < func.now() - older_than)
         .order_by(Image.created_at)
         .limit(limit)
     )
     return list(await session.scalars(query))
 
 
-async def delete(session: AsyncSession, owner_id: UUID, image_id: UUID) -> str:
+async def delete(session: AsyncSession, owner_id: UUID, image_id: UUID) -> str | None:
     """Delete the row, leave a tombstone that names what is left of it in the stores; return the bytes' SHA-256.
+
+    None: an import that has no bytes yet, so nothing is left of it.
 
     Raises:
         NotFound: not one of the owner's images.
     """
-    sha256: str | None = await session.scalar(
+    deleted = await session.scalars(
         sql_delete(Image).where(Image.id == image_id, Image.owner_id == owner_id).returning(Image.sha256)
     )
-    if sha256 is None:
+    hashes: list[str | None] = list(deleted)
+    if not hashes:
         raise NotFound(f"there is no image {image_id}", code="image_not_found")
-    await bury_remains(session, image_id, sha256)
+    sha256 = hashes[0]
+    if sha256 is not None:
+        await bury_remains(session, image_id, sha256)
     return sha256
 
 
@@ -269,7 +277,12 @@ async def expire_unsettled(session: AsyncSession, image_id: UUID, *, older_than:
     """Delete an image that is still `created` after so long: it has no object, and its upload was never accepted."""
     sha256: str | None = await session.scalar(
         sql_delete(Image)
-        .where(Image.id == image_id, Image.status == "created", Image.created_at < func.now() - older_than)
+        .where(
+            Image.id == image_id,
+            Image.status == "created",
+            Image.source_url.is_(None),
+            Image.created_at < func.now() - older_than,
+        )
         .returning(Image.sha256)
     )
     if sha256 is not None:

@@ -60,7 +60,7 @@ class Entry:
 async def read_page(
     session: AsyncSession, model_id: int | None, *, after: Position | None, limit: int, grace: timedelta
 ) -> list[Entry]:
-    """Return up to `limit` rows in the order of hash and id, of those after the position.
+    """Return up to `limit` rows that have bytes in the order of hash and id, of those after the position.
 
     What is not `done` counts as settled when it has not changed for the time of `grace`.
     """
@@ -69,6 +69,7 @@ async def read_page(
     query = (
         select(Image, at_rest, func.octet_length(Embedding.vector))
         .outerjoin(Embedding, and_(Embedding.sha256 == Image.sha256, Embedding.model_id == model_id))
+        .where(Image.sha256.is_not(None))
         .order_by(Image.sha256, Image.id)
         .limit(limit)
     )
@@ -107,5 +108,5 @@ async def load(session: AsyncSession, ids: Collection[UUID]) -> dict[UUID, Image
 
 
 async def count_images(session: AsyncSession) -> int:
-    """Return how many images there are."""
-    return await session.scalar(select(func.count()).select_from(Image)) or 0
+    """Return how many images have bytes."""
+    return await session.scalar(select(func.count()).where(Image.sha256.is_not(None))) or 0

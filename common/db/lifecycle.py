@@ -82,23 +82,25 @@ class Finish:
     payload_version: int
 
 
-_LOG = """
+LOG_MOVES = """
 logged AS (
     INSERT INTO image_events (image_id, from_status, to_status, attempt, worker, error_code)
     SELECT id, from_status, to_status, attempt, worker, error_code FROM moved
 )
 SELECT id FROM moved"""
+"""The end of a statement that moves images: writes its rows of `image_events` from its CTE `moved`."""
 
 # Claimed before PostgreSQL was started last: nobody could renew the lease meanwhile. That it ran out tells of no death,
 # and costs no try.
-_OUTAGE = "updated_at < pg_postmaster_start_time()"
+OUTAGE = "updated_at < pg_postmaster_start_time()"
+"""As a condition on a row that was claimed."""
 
-_ABANDONED = f"status IN ('embedding', 'indexing') AND lease_until < now() AND (tries_left > 0 OR {_OUTAGE})"
+_ABANDONED = f"status IN ('embedding', 'indexing') AND lease_until < now() AND (tries_left > 0 OR {OUTAGE})"
 
 _CLAIM = text(
     f"""
 WITH due AS (
-    SELECT id, status, (status <> 'pending' AND {_OUTAGE})::int AS refund FROM images
+    SELECT id, status, (status <> 'pending' AND {OUTAGE})::int AS refund FROM images
      WHERE id = ANY(CAST(:ids AS uuid[]))
        AND (status = 'pending' AND tries_left > 0 AND next_run_at <= now() OR {_ABANDONED})
      ORDER BY id FOR UPDATE SKIP LOCKED
@@ -136,7 +138,7 @@ WITH held AS (
     UPDATE images SET updated_at = now(), {changes} FROM held WHERE images.id = held.id
     RETURNING images.id, held.status AS from_status, images.status AS to_status, images.attempt,
               held.lease_owner AS worker, {error_code} AS error_code
-), {_LOG}"""  # noqa: S608 - built from the constants below alone
+), {LOG_MOVES}"""  # noqa: S608 - built from the constants below alone
     )
 
 
@@ -185,7 +187,7 @@ WITH held AS (
     UPDATE images SET status = 'pending', next_run_at = now(), updated_at = now() FROM held WHERE images.id = held.id
     RETURNING images.id, held.status AS from_status, images.status AS to_status, attempt,
               NULL AS worker, NULL AS error_code
-), {_LOG}"""  # noqa: S608 - constants
+), {LOG_MOVES}"""  # noqa: S608 - constants
 )
 
 _REQUEUE = text(
@@ -195,12 +197,12 @@ WITH held AS (
      ORDER BY id FOR UPDATE
 ), moved AS (
     UPDATE images
-       SET status = 'pending', tries_left = :tries, next_run_at = now(), updated_at = now(),
-           error_code = NULL, error_message = NULL
+       SET status = CASE WHEN sha256 IS NULL THEN 'created' ELSE 'pending' END,
+           tries_left = :tries, next_run_at = now(), updated_at = now(), error_code = NULL, error_message = NULL
       FROM held WHERE images.id = held.id
     RETURNING images.id, held.status AS from_status, images.status AS to_status, attempt,
               :requeued_by AS worker, NULL AS error_code
-), {_LOG}"""  # noqa: S608 - constants
+), {LOG_MOVES}"""  # noqa: S608 - constants
 )
 
 _REDO = text(
@@ -216,14 +218,14 @@ WITH held AS (
       FROM held WHERE images.id = held.id
     RETURNING images.id, held.status AS from_status, images.status AS to_status, attempt,
               :redone_by AS worker, :code AS error_code
-), {_LOG}"""  # noqa: S608 - constants
+), {LOG_MOVES}"""  # noqa: S608 - constants
 )
 
 _BURY = text(
     f"""
 WITH held AS (
     SELECT id, status, lease_owner FROM images
-     WHERE status IN ('embedding', 'indexing') AND lease_until < now() AND tries_left = 0 AND NOT {_OUTAGE}
+     WHERE status IN ('embedding', 'indexing') AND lease_until < now() AND tries_left = 0 AND NOT {OUTAGE}
      ORDER BY id FOR UPDATE SKIP LOCKED
 ), moved AS (
     UPDATE images
@@ -233,7 +235,7 @@ WITH held AS (
       FROM held WHERE images.id = held.id
     RETURNING images.id, held.status AS from_status, images.status AS to_status, attempt,
               held.lease_owner AS worker, error_code
-), {_LOG}"""  # noqa: S608 - constants
+), {LOG_MOVES}"""  # noqa: S608 - constants
 )
 
 _FIND_DUE = text(
@@ -301,7 +303,10 @@ async def mark_stored(session: AsyncSession, ids: Sequence[UUID]) -> set[UUID]:
 
 
 async def requeue(session: AsyncSession, ids: Sequence[UUID], requeued_by: str) -> set[UUID]:
-    """`error` → `pending` with all tries; `attempt`, the fence, is kept. Return those that moved."""
+    """`error` → `pending` with all tries; `attempt`, the fence, is kept. Return those that moved.
+
+    An import that was given up before it had its bytes goes back to `created`: it is downloaded again.
+    """
     return set(await session.scalars(_REQUEUE, {"ids": ids, "tries": TRIES, "requeued_by": requeued_by}))
 
 

@@ -19,6 +19,7 @@ TRIES = 5
 
 _OPERATION_STATUSES = ", ".join(f"'{status}'" for status in OperationStatus)
 _STATUSES = ", ".join(f"'{status}'" for status in ImageStatus)
+_BYTES_MISSING = "num_nulls(sha256, object_key, media_type, byte_size, width, height)"
 
 
 class User(Base):
@@ -54,10 +55,16 @@ class Image(Base):
         CheckConstraint("attempt >= 0 AND tries_left >= 0", name="tries"),
         CheckConstraint("(lease_until IS NOT NULL) = (status IN ('embedding', 'indexing'))", name="lease"),
         CheckConstraint("(error_code IS NOT NULL) = (status = 'error')", name="error"),
+        CheckConstraint(
+            f"{_BYTES_MISSING} = 0 "
+            f"OR {_BYTES_MISSING} = 6 AND source_url IS NOT NULL AND status IN ('created', 'error')",
+            name="bytes",
+        ),
         Index("ix_images_sha256", "sha256"),
         Index("ix_images_owner_id_created_at_id", "owner_id", "created_at", "id"),
         Index("ix_images_tags", "tags", postgresql_using="gin"),
         Index("ix_images_created", "created_at", postgresql_where=text("status = 'created'")),
+        Index("ix_images_downloads", "next_run_at", postgresql_where=text("status = 'created' AND sha256 IS NULL")),
         Index("ix_images_pending", "next_run_at", postgresql_where=text("status = 'pending'")),
         Index("ix_images_leased", "lease_until", postgresql_where=text("status IN ('embedding', 'indexing')")),
         Index("ix_images_error", "updated_at", postgresql_where=text("status = 'error'")),
@@ -72,13 +79,18 @@ class Image(Base):
     owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
     folder_id: Mapped[UUID] = mapped_column(ForeignKey("folders.id"))
     external_id: Mapped[str | None]
-    sha256: Mapped[str]
-    object_key: Mapped[str]
+    source_url: Mapped[str | None]
+    """Where an import is downloaded from; its query may hold secrets. None: it was uploaded."""
     filename: Mapped[str]
-    media_type: Mapped[str]
-    byte_size: Mapped[int] = mapped_column(BigInteger)
-    width: Mapped[int]
-    height: Mapped[int]
+    # What follows is null together, and only while an import has no bytes (`has_bytes`): `created`, or given up. It is
+    # typed as present because everything but the download itself deals with images that have their bytes.
+    sha256: Mapped[str] = mapped_column(nullable=True)
+    object_key: Mapped[str] = mapped_column(nullable=True)
+    media_type: Mapped[str] = mapped_column(nullable=True)
+    byte_size: Mapped[int] = mapped_column(BigInteger, nullable=True)
+    width: Mapped[int] = mapped_column(nullable=True)
+    height: Mapped[int] = mapped_column(nullable=True)
+
     title: Mapped[str | None]
     description: Mapped[str | None]
     category: Mapped[str | None]
@@ -105,6 +117,11 @@ class Image(Base):
     created_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
     updated_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
     indexed_at: Mapped[Timestamp | None]
+
+    @property
+    def has_bytes(self) -> bool:
+        """Whether its bytes are known: of every upload, and of an import once it was downloaded."""
+        return self.sha256 is not None
 
 
 class ImageEvent(Base):

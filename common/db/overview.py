@@ -45,6 +45,8 @@ _MORE_THAN = text(
     """
 SELECT EXISTS (
     SELECT FROM (
+        (SELECT FROM images WHERE status = 'created' AND sha256 IS NULL LIMIT :limit)
+        UNION ALL
         (SELECT FROM images WHERE status = 'pending' LIMIT :limit)
         UNION ALL
         (SELECT FROM images WHERE status IN ('embedding', 'indexing') LIMIT :limit)
@@ -55,7 +57,10 @@ SELECT EXISTS (
 
 
 async def backlog_exceeds(session: AsyncSession, most: int) -> bool:
-    """Tell whether more than `most` images wait or are in work; reads no more of two partial indexes than it must."""
+    """Tell whether more than `most` images wait or are in work, those to be downloaded included.
+
+    Reads no more of three partial indexes than it must.
+    """
     return bool(await session.scalar(_MORE_THAN, {"most": most, "limit": most + 1}))
 
 

@@ -17,13 +17,19 @@ async def find_due(session: AsyncSession, *, limit: int) -> list[Tombstone]:
     return list(await session.scalars(query))
 
 
+async def lock_bytes(session: AsyncSession, sha256: str) -> None:
+    """Keep everybody else from recording or purging these bytes until the transaction ends."""
+    await session.execute(_LOCK_HASH, {"hash": sha256})
+
+
 async def lock_for_purge(session: AsyncSession, sha256: str) -> bool:
     """Tell whether no image uses these bytes, and keep it so until the transaction ends.
 
     Recording an upload takes the same lock (shared), so it waits, and stores its object after the purge. That is why
-    this transaction, alone of all, may be held across a call to the object store.
+    this transaction may be held across a call to the object store; but for a download's, which takes the lock to look
+    whether its object is still there, no other one may.
     """
-    await session.execute(_LOCK_HASH, {"hash": sha256})
+    await lock_bytes(session, sha256)
     return await session.scalar(select(Image.id).where(Image.sha256 == sha256).limit(1)) is None
 
 

@@ -63,6 +63,7 @@ class RecordingPipeline:
             sweeper=self.sweeper,
             operations=Loop(),
             audit_schedule=Loop(),
+            downloads=Loop(),
             breakers=Breakers("tests", BreakerSettings()),
         )
         return cast(WorkerContext, parts)

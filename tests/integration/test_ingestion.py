@@ -12,12 +12,12 @@ from pydantic import SecretStr
 from api.ingestion import Ingestion
 from api.schemas.images import UploadFields
 from api.settings import UploadSettings
-from api.uploads import ReceivedFile
 from common import jobs
 from common.db import images
 from common.db.engine import Database
 from common.db.models import LOCAL_OWNER_ID
 from common.errors import InvalidInput, LikenessError, NotFound, StorageUnavailable
+from common.received import ReceivedFile
 from common.settings import RedisSettings
 from common.storage import object_key
 from tests.fakes.object_store import MemoryObjectStore

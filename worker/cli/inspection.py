@@ -44,7 +44,10 @@ async def _load(settings: CliSettings, image_id: UUID) -> tuple[dict[str, Any], 
         if image is None:
             raise NotFound(f"there is no image {image_id}", code="image_not_found")
         events = await images.list_events(session, image_id)
-        return _columns(image), [_columns(event) for event in events]
+        row = _columns(image)
+        if image.source_url is not None:
+            row["source_url"] = image.source_url.partition("?")[0]  # a query may hold secrets
+        return row, [_columns(event) for event in events]
 
 
 def _columns(row: Base) -> dict[str, Any]:

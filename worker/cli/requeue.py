@@ -57,7 +57,7 @@ def requeue(
     yes: Annotated[bool, typer.Option("--yes", "-y", help=f"Requeue also more than {DRY_ABOVE}.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Put images in `error` back to `pending`, with all their tries.
+    """Put images in `error` back to `pending`, with all their tries; failed downloads are tried again.
 
     Conditions add up. More than 100 are only counted, unless --yes is given.
     Works with Redis down too: the workers' sweep finds the images within seconds.

@@ -11,6 +11,7 @@ from common.db.engine import Database
 from common.db.migrate import alembic_config, check_revision, downgrade, upgrade
 from common.errors import ConfigurationError, DatabaseUnavailable
 from common.settings import DatabaseSettings
+from tests.fixtures.rows import exists, new_image, record, record_import
 
 
 async def test_up_down_and_up_again(empty_database_url: str) -> None:
@@ -30,6 +31,22 @@ async def test_up_down_and_up_again(empty_database_url: str) -> None:
             await check_revision(opened)
         await asyncio.to_thread(upgrade, empty_database_url)
         await check_revision(opened)
+    finally:
+        await opened.close()
+
+
+async def test_what_an_older_release_can_not_know_is_forgotten_on_the_way_down(empty_database_url: str) -> None:
+    await asyncio.to_thread(upgrade, empty_database_url)
+    opened = Database(DatabaseSettings(url=SecretStr(empty_database_url)))
+    try:
+        (uploaded,) = await record(opened, new_image())
+        waiting = await record_import(opened)
+        await asyncio.to_thread(downgrade, empty_database_url, "0003")
+        async with opened.begin() as session:
+            assert list(await session.scalars(text("SELECT id FROM images"))) == [uploaded.id]
+        await asyncio.to_thread(upgrade, empty_database_url)
+        assert await exists(opened, uploaded.id)
+        assert not await exists(opened, waiting.id)
     finally:
         await opened.close()
 

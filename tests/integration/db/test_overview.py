@@ -31,6 +31,6 @@ async def test_the_limit_bounds_what_is_read(database: Database) -> None:
         plan = "\n".join(
             await session.scalars(text(f"EXPLAIN {overview._MORE_THAN.text}"), {"most": 100_000, "limit": 100_001})
         )
-    assert "ix_images_pending" in plan
-    assert "ix_images_leased" in plan
+    for index in ("ix_images_downloads", "ix_images_pending", "ix_images_leased"):
+        assert index in plan
     assert plan.count("Limit") >= 2

@@ -16,8 +16,10 @@ from common.errors import (
     ConfigurationError,
     Conflict,
     DatabaseUnavailable,
+    DownloadFailed,
     EmbedderUnavailable,
     EmbeddingInvalid,
+    Forbidden,
     ImageRejected,
     ImageTooLarge,
     ImageUnreadable,
@@ -33,6 +35,7 @@ from common.errors import (
     QueueUnavailable,
     StorageUnavailable,
     UnsupportedMedia,
+    UrlRefused,
     VectorIndexRefused,
     VectorIndexUnavailable,
 )
@@ -41,6 +44,9 @@ from common.errors import (
 CONTRACT: dict[type[LikenessError], int] = {
     LikenessError: 500,
     OwnershipLost: 500,
+    DownloadFailed: 500,
+    UrlRefused: 422,
+    Forbidden: 403,
     InvalidInput: 422,
     InvalidCursor: 422,
     NotFound: 404,

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from api.settings import ApiSettings
-from common.settings import LogSettings, QdrantSettings, ServiceSettings
+from common.settings import ImportSettings, LogSettings, QdrantSettings, ServiceSettings
 from worker.settings import WorkerSettings
 
 SERVICES: list[type[ApiSettings] | type[WorkerSettings]] = [ApiSettings, WorkerSettings]
@@ -26,6 +26,16 @@ def test_groups_come_from_the_environment(
     assert read.upload.max_side == service.model_fields["upload"].default.max_side, "the rest of the group stays"
     assert read.qdrant.timeout_s == 2.5
     assert read.log.level == "DEBUG"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_imports_are_off_unless_switched_on(
+    monkeypatch: pytest.MonkeyPatch, service: type[ApiSettings] | type[WorkerSettings]
+) -> None:
+    assert not service().imports.enabled
+    monkeypatch.setenv("IMPORT__ENABLED", "true")
+    monkeypatch.setenv("IMPORT__TIMEOUT_S", "7")
+    assert service().imports == ImportSettings(enabled=True, timeout_s=7)
 
 
 def test_each_service_reads_its_own_group(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +64,8 @@ def test_what_concerns_another_service_is_ignored(
         ("LOG__LEVEL", "LOUD"),
         ("LOG__FORMAT", "xml"),
         ("EMBEDDER__TIMEOUT_S", "-1"),
+        ("IMPORT__CONCURRENT", "0"),
+        ("IMPORT__ENABLED", "perhaps"),
     ],
 )
 @pytest.mark.parametrize("service", SERVICES)

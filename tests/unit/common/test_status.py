@@ -23,8 +23,15 @@ def test_every_state_has_its_moves_and_is_stored_by_its_name() -> None:
     assert [str(status) for status in ImageStatus] == ["created", "pending", "embedding", "indexing", "done", "error"]
 
 
-def test_a_new_image_can_reach_every_other_state_and_never_becomes_new_again() -> None:
-    assert reachable(ImageStatus.CREATED) == set(ImageStatus) - {ImageStatus.CREATED}
+def test_a_new_image_can_reach_every_other_state() -> None:
+    assert reachable(ImageStatus.CREATED) == set(ImageStatus)
+
+
+def test_only_a_download_that_was_given_up_or_put_back_is_new_again() -> None:
+    assert {before for before in ImageStatus if can_move(before, ImageStatus.CREATED)} == {
+        ImageStatus.CREATED,
+        ImageStatus.ERROR,
+    }
 
 
 @pytest.mark.parametrize("status", sorted(LIVE))
@@ -39,7 +46,8 @@ def test_nothing_becomes_searchable_without_a_stored_object_a_claim_and_a_vector
 
 @pytest.mark.parametrize("status", sorted(SETTLED))
 def test_what_is_settled_is_only_put_back_to_the_start(status: ImageStatus) -> None:
-    assert [target for target in ImageStatus if can_move(status, target)] == [ImageStatus.PENDING]
+    starts = {target for target in ImageStatus if can_move(status, target)}
+    assert starts == {ImageStatus.PENDING} | ({ImageStatus.CREATED} if status is ImageStatus.ERROR else set())
 
 
 @pytest.mark.parametrize("status", sorted(LEASED))
@@ -48,8 +56,8 @@ def test_a_worker_can_put_back_and_give_up_whatever_it_holds(status: ImageStatus
     assert can_move(status, ImageStatus.ERROR)
 
 
-@pytest.mark.parametrize("status", sorted(set(ImageStatus) - LEASED))
-def test_only_who_holds_a_lease_gives_up(status: ImageStatus) -> None:
+@pytest.mark.parametrize("status", sorted(set(ImageStatus) - LEASED - {ImageStatus.CREATED}))
+def test_only_who_holds_a_lease_or_downloads_gives_up(status: ImageStatus) -> None:
     assert not can_move(status, ImageStatus.ERROR)
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from common.db.models import TRIES
 from common.errors import (
+    DownloadFailed,
     EmbedderUnavailable,
     EmbeddingInvalid,
     ImageTooLarge,
@@ -18,6 +19,7 @@ from common.errors import (
     ObjectNotFound,
     Overloaded,
     UnsupportedMedia,
+    UrlRefused,
     VectorIndexRefused,
     VectorIndexUnavailable,
 )
@@ -53,6 +55,19 @@ def test_an_outage_is_never_the_images_fault(kind: type[InfrastructureError], tr
 @pytest.mark.parametrize("error", [KeyError("x"), RuntimeError("bug"), InvalidInput("bug")])
 def test_a_defect_of_ours_costs_a_try(error: Exception) -> None:
     assert decide_retry(error, attempt=2, tries_left=1, jitter=0) == Retry(backoff(2, 0), refund=False)
+
+
+def test_somebody_elses_server_costs_a_try_and_the_last_one_says_what_it_met() -> None:
+    error = DownloadFailed("the server answered 503")
+    assert decide_retry(error, attempt=2, tries_left=1, jitter=0) == Retry(backoff(2, 0), refund=False)
+    given_up = GiveUp("download_failed", "the server answered 503")
+    assert decide_retry(error, attempt=5, tries_left=0, jitter=0) == given_up
+
+
+@pytest.mark.parametrize("tries_left", [0, 4])
+def test_a_refused_url_is_final(tries_left: int) -> None:
+    verdict = decide_retry(UrlRefused("not public"), attempt=1, tries_left=tries_left, jitter=0)
+    assert verdict == GiveUp("url_refused", "not public")
 
 
 def test_a_defect_on_the_last_try_is_an_error_that_gives_nothing_away() -> None:
