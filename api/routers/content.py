@@ -1,6 +1,7 @@
 """An image's bytes and its thumbnail."""
 
 import re
+import unicodedata
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from api.dependencies import DatabaseDep, OwnerDep, StorageDep
 from api.schemas.problem import problems
 from common.db import images
 from common.errors import Conflict
-from common.imaging import THUMBNAIL_MEDIA_TYPE
+from common.imaging import THUMBNAIL_MEDIA_TYPE, ImageFormat
 from common.storage import ObjectStore, thumbnail_key
 
 router = APIRouter(prefix="/images", tags=["images"])
@@ -24,6 +25,9 @@ router = APIRouter(prefix="/images", tags=["images"])
 # The bytes behind an id never change, but whether one may see them can.
 _CACHE = "private, max-age=86400"
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+_SHOWN = frozenset(each.media_type for each in ImageFormat)
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9._ -]")
 
 IfNoneMatch = Annotated[str | None, Header()]
 RangeHeader = Annotated[str | None, Header(alias="Range")]
@@ -46,9 +50,10 @@ async def content(
     """Answer the bytes as they were uploaded; one range may be asked for."""
     async with database.begin() as session:
         image = await images.get(session, owner, image_id)
-    disposition = f"inline; filename*=UTF-8''{quote(image.filename, safe='')}"
+    shown = image.media_type in _SHOWN  # whatever a row may say, nothing else is handed to a browser to show
+    disposition = _disposition("inline" if shown else "attachment", image.filename)
     headers = _headers(image.sha256) | {"Content-Disposition": disposition}
-    blob = _Blob(image.object_key, image.media_type, image.byte_size)
+    blob = _Blob(image.object_key, image.media_type if shown else "application/octet-stream", image.byte_size)
     return await _serve(storage, blob, headers, if_none_match, range_)
 
 
@@ -90,8 +95,14 @@ def _headers(tag: str) -> dict[str, str]:
         "Cache-Control": _CACHE,
         "Accept-Ranges": "bytes",
         # Should a browser ever take the bytes for a document, it may do nothing with them.
-        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
     }
+
+
+def _disposition(kind: str, filename: str) -> str:
+    """Name the file (RFC 6266): its letters percent-encoded, and a likeness in ASCII for those who can't read that."""
+    plain = _NOT_PLAIN.sub("_", unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode()).strip()
+    return f"{kind}; filename=\"{plain or 'image'}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 
 async def _serve(
