@@ -49,6 +49,7 @@ ASKS = [
     Ask("GET", "/images/{id}/content", 206, BYTES, {"headers": {"Range": "bytes=0-1"}}),
     Ask("GET", "/images/{id}/content", 304, BYTES, {"headers": {"If-None-Match": "*"}}),
     Ask("GET", "/images/{id}/content", 416, BYTES, {"headers": {"Range": "bytes=-0"}}),
+    Ask("HEAD", "/images/{id}/content", 200, BYTES),
     Ask("GET", "/images/{id}/thumbnail", 200, BYTES),
     Ask("DELETE", MISSING, 404),
     Ask("GET", "/search/text", 422),
