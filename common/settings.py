@@ -18,9 +18,9 @@ class ServiceSettings(BaseSettings):
 
 
 def _encoded(address: SecretStr) -> SecretStr:
-    """Refuse a password as it is: behind an `@` of its own it would be taken for the host, and named in errors."""
+    """Refuse a password as it is: what follows an `@` in it would be taken for the host, and named in errors."""
     if address.get_secret_value().count("@") > 1:
-        raise ValueError("special characters in the password have to be percent-encoded")
+        raise ValueError("special characters in user name and password have to be percent-encoded")
     return address
 
 

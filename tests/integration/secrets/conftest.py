@@ -28,14 +28,14 @@ SECRET = f"{MARK}@{MARK}/{MARK}:{MARK}%{MARK}"
 """What makes parsers stumble, and has to be percent-encoded in an address."""
 USER = "keeper"
 
-_START_S = 90
+_START_S = 180
 _buckets = count(1)
 
-Whisper = Callable[[str], None]
+AssertDiscreet = Callable[[str], None]
 
 
 @pytest.fixture
-def assert_discreet(stores: Stores) -> Whisper:
+def assert_discreet(stores: Stores) -> AssertDiscreet:
     """Asserts that none of the credentials is in a text, which is none that says nothing."""
     secrets = (MARK, stores.s3_secret_key)
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.fixtures.cli import Run
-from tests.integration.secrets.conftest import MARK, SECRET, USER, Whisper, execute, with_user
+from tests.integration.secrets.conftest import MARK, SECRET, USER, AssertDiscreet, execute, with_user
 
 MIGRATE = "from worker.cli import app; app()"
 
@@ -25,7 +25,7 @@ MIGRATE = "from worker.cli import app; app()"
     ids=["refused", "not-encoded", "no-port", "no-dialect", "no-address"],
 )
 async def test_an_address_of_postgresql_that_does_not_work(
-    run: Run, assert_discreet: Whisper, url: str, status: int
+    run: Run, assert_discreet: AssertDiscreet, url: str, status: int
 ) -> None:
     for command in ("status", "migrate"):
         ran = await run(command, DATABASE__URL=url)
@@ -44,21 +44,23 @@ async def test_an_address_of_postgresql_that_does_not_work(
     ids=["refused", "not-encoded", "no-port", "no-address"],
 )
 async def test_an_address_of_redis_that_does_not_work(
-    run: Run, assert_discreet: Whisper, url: str, status: int
+    run: Run, assert_discreet: AssertDiscreet, url: str, status: int
 ) -> None:
     ran = await run("status", REDIS__URL=url)
     assert ran.status == status
     assert_discreet(ran.out + ran.err)
 
 
-async def test_a_wrong_password(run: Run, guarded_database: str, assert_discreet: Whisper) -> None:
+async def test_a_wrong_password(run: Run, guarded_database: str, assert_discreet: AssertDiscreet) -> None:
     ran = await run("status", DATABASE__URL=with_user(guarded_database, f"{SECRET}!"))
     assert ran.status == 3
     assert "InvalidPasswordError" in ran.err
     assert_discreet(ran.out + ran.err)
 
 
-async def test_an_error_nobody_expected(guarded_database: str, database_url: str, assert_discreet: Whisper) -> None:
+async def test_an_error_nobody_expected(
+    guarded_database: str, database_url: str, assert_discreet: AssertDiscreet
+) -> None:
     await execute(database_url, "DELETE FROM alembic_version")  # so the tables are there, and none is expected
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", MIGRATE, "migrate"),

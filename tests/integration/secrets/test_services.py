@@ -12,10 +12,10 @@ from tests.integration.secrets.conftest import (
     MARK,
     SECRET,
     USER,
+    AssertDiscreet,
     CreateService,
     Lines,
     Service,
-    Whisper,
     execute,
     set_redis_password,
     with_user,
@@ -68,7 +68,7 @@ async def running(create_service: CreateService) -> AsyncIterator[Running]:
         yield both
 
 
-async def test_while_stores_come_and_go(running: Running, lines: Lines, assert_discreet: Whisper) -> None:
+async def test_while_stores_come_and_go(running: Running, lines: Lines, assert_discreet: AssertDiscreet) -> None:
     await settled(running.client, await uploaded_ids(running.client, pictures.jpeg(seed=1)))
     for seed, (line, word) in enumerate(
         [(lines.database, "database_unavailable"), (lines.redis, "hint_lost"), (lines.storage, "storage_unavailable")]
@@ -86,7 +86,7 @@ async def test_while_stores_come_and_go(running: Running, lines: Lines, assert_d
 
 
 async def test_by_defects_in_a_request_and_in_a_stage(
-    running: Running, database_url: str, assert_discreet: Whisper
+    running: Running, database_url: str, assert_discreet: AssertDiscreet
 ) -> None:
     await execute(database_url, "ALTER TABLE embeddings RENAME TO elsewhere")
     await uploaded_ids(running.client, pictures.jpeg(seed=3))
@@ -100,7 +100,7 @@ async def test_by_defects_in_a_request_and_in_a_stage(
 
 
 async def test_when_the_passwords_are_no_longer_right(
-    running: Running, stores: Stores, database_url: str, assert_discreet: Whisper
+    running: Running, stores: Stores, database_url: str, assert_discreet: AssertDiscreet
 ) -> None:
     await set_redis_password(stores, "another")
     await uploaded_ids(running.client, pictures.jpeg(seed=4))
@@ -115,7 +115,7 @@ async def test_when_the_passwords_are_no_longer_right(
 
 @pytest.mark.parametrize("wrong", ["database password", "storage key", "queue address", "settings"])
 async def test_by_a_start_that_fails(
-    create_service: CreateService, guarded_database: str, assert_discreet: Whisper, wrong: str
+    create_service: CreateService, guarded_database: str, assert_discreet: AssertDiscreet, wrong: str
 ) -> None:
     settings = {
         "database password": {"DATABASE__URL": with_user(guarded_database, WRONG)},
