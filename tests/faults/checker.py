@@ -1,4 +1,4 @@
-"""The judge of every fault test: nothing accepted is lost, nothing is there twice, and every history is legal.
+"""The judge of every fault test: nothing is lost, nothing is there twice, histories are legal, the audit is clean.
 
 It asks the stores themselves, past the lines that tests break.
 """
@@ -20,6 +20,7 @@ from common.db.models import TRIES
 from common.settings import S3Settings
 from common.status import SETTLED, ImageStatus
 from common.storage import S3ObjectStore, object_key, thumbnail_key
+from tests.faults.auditing import audit
 from tests.faults.history import Event, read
 from tests.faults.system import System
 
@@ -44,13 +45,15 @@ class Outcome:
     """Rows of the same bytes, points without a `done` row, images finished twice."""
     illegal: list[str] = field(default_factory=list)
     """Histories and counts of tries that no sequence of legal moves explains."""
+    mismatches: dict[str, list[str]] = field(default_factory=dict)
+    """What an audit by the workers themselves finds, by kind."""
     tries_spent: int = 0
     """What the images of the fault have lost of their tries, in sum."""
 
     @property
     def clean(self) -> bool:
         """Whether all is as it must be."""
-        return not (self.lost or self.doubled or self.illegal)
+        return not (self.lost or self.doubled or self.illegal or self.mismatches)
 
 
 @dataclass(slots=True)
@@ -104,6 +107,8 @@ async def check(
     outcome = judge(stores, kept, errors or {}, deleted)
     outcome.healed_s = healed_s
     outcome.lost += await _missing_objects(system, [stores.rows[id_] for id_ in kept if id_ in stores.rows])
+    report = await audit(system)
+    outcome.mismatches = {kind: [item.id for item in tally.items] for kind, tally in report.mismatches.items()}
     return outcome
 
 

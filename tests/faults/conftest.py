@@ -14,6 +14,7 @@ from tests.faults.system import System, running_system
 from tests.faults.traffic import Traffic
 
 _ROW = "fault"
+_WIDTH = 110
 
 Verdict = Callable[..., Awaitable[Outcome]]
 
@@ -56,6 +57,7 @@ def verdict(
             "images": outcome.images,
             "lost": len(outcome.lost),
             "doubled": len(outcome.doubled),
+            "audit": sum(map(len, outcome.mismatches.values())),
             "tries": outcome.tries_spent,
             "healed_s": outcome.healed_s,
             "p99_s": traffic.p99_s(),
@@ -78,18 +80,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     rows = [json.loads(value) for report in reports for name, value in report.user_properties if name == _ROW]
     if rows:
         terminalreporter.ensure_newline()
-        Console().print(_table(rows))
+        Console(width=_WIDTH).print(_table(rows))
 
 
 def _table(rows: Iterable[dict[str, Any]]) -> Table:
-    table = Table(title="Faults", caption="tries: spent by silent deaths; p99: of an upload's answer")
+    table = Table(
+        title="Faults", caption="audit: mismatches; tries: spent by silent deaths; p99: of an upload's answer"
+    )
     table.add_column("fault")
-    for column in ("images", "lost", "doubled", "tries", "healed in s", "p99 in s"):
+    for column in ("images", "lost", "doubled", "audit", "tries", "healed in s", "p99 in s"):
         table.add_column(column, justify="right")
     for row in rows:
         table.add_row(
             row["fault"],
-            *(str(row[name]) for name in ("images", "lost", "doubled", "tries")),
+            *(str(row[name]) for name in ("images", "lost", "doubled", "audit", "tries")),
             *(f"{row[name]:.1f}" for name in ("healed_s", "p99_s")),
         )
     return table

@@ -14,7 +14,9 @@ import asyncpg
 from redis.asyncio import Redis
 
 from tests.faults.boundaries import BOUNDARIES
+from tests.faults.processes import Process
 from tests.faults.system import LEASE_S, System
+from tests.fixtures.fault_proxy import FaultProxy
 
 _AGAIN_S = 0.3
 _DELAY_S = 0.2
@@ -35,6 +37,46 @@ class Fault:
     """Whether images may lose a try: where a worker's silence is the fault, or what nobody can tell from silence."""
 
 
+async def kill(name: str, system: System, over: asyncio.Event) -> None:
+    """A process dies without a word and stays away."""
+    process: Process[Any] = getattr(system, name)
+    await process.kill()
+    await over.wait()
+    await process.start()
+
+
+async def freeze(name: str, system: System, over: asyncio.Event) -> None:
+    """A process takes connections and says nothing."""
+    process: Process[Any] = getattr(system, name)
+    process.pause()
+    await over.wait()
+    process.resume()
+
+
+async def refuse(name: str, system: System, over: asyncio.Event) -> None:
+    """A line takes no connections."""
+    line: FaultProxy = getattr(system.lines, name)
+    await line.refuse()
+    await over.wait()
+    await line.heal()
+
+
+async def stall(name: str, system: System, over: asyncio.Event) -> None:
+    """A line takes connections and passes nothing on."""
+    line: FaultProxy = getattr(system.lines, name)
+    line.stall()
+    await over.wait()
+    await line.heal()
+
+
+async def delay(name: str, system: System, over: asyncio.Event) -> None:
+    """A line is long."""
+    line: FaultProxy = getattr(system.lines, name)
+    line.delay(_DELAY_S)
+    await over.wait()
+    await line.heal()
+
+
 async def flush_redis(system: System, over: asyncio.Event) -> None:
     """Redis forgets every hint, again and again."""
     async with Redis.from_url(system.stores.redis_url) as redis:
@@ -43,33 +85,12 @@ async def flush_redis(system: System, over: asyncio.Event) -> None:
             await asyncio.sleep(_AGAIN_S)
 
 
-async def kill_redis(system: System, over: asyncio.Event) -> None:
-    """Redis dies and stays away."""
-    await system.redis.kill()
-    await over.wait()
-    await system.redis.start()
-
-
-async def freeze_redis(system: System, over: asyncio.Event) -> None:
-    """Redis takes connections and says nothing."""
-    system.redis.pause()
-    await over.wait()
-    system.redis.resume()
-
-
 async def restart_postgres(system: System, over: asyncio.Event) -> None:
     """PostgreSQL is stopped and started as by an upgrade, again and again."""
     while not over.is_set():
         await system.postgres.stop()
         await system.postgres.start()
         await asyncio.sleep(1)
-
-
-async def crash_postgres(system: System, over: asyncio.Event) -> None:
-    """PostgreSQL dies without a word and stays away."""
-    await system.postgres.kill()
-    await over.wait()
-    await system.postgres.start()
 
 
 async def kill_connections(system: System, over: asyncio.Event) -> None:
@@ -94,67 +115,11 @@ async def lose_commits(system: System, over: asyncio.Event) -> None:
         await asyncio.sleep(_AGAIN_S)
 
 
-async def refuse_storage(system: System, over: asyncio.Event) -> None:
-    """S3 is down."""
-    await system.lines.storage.refuse()
-    await over.wait()
-    await system.lines.storage.heal()
-
-
-async def stall_storage(system: System, over: asyncio.Event) -> None:
-    """S3 takes connections and says nothing."""
-    system.lines.storage.stall()
-    await over.wait()
-    await system.lines.storage.heal()
-
-
-async def slow_storage(system: System, over: asyncio.Event) -> None:
-    """S3 is far away."""
-    system.lines.storage.delay(_DELAY_S)
-    await over.wait()
-    await system.lines.storage.heal()
-
-
-async def kill_api(system: System, over: asyncio.Event) -> None:
-    """The api dies in the middle of uploads and stays away."""
-    await system.api.kill()
-    await over.wait()
-    await system.api.start()
-
-
-async def kill_embedder(system: System, over: asyncio.Event) -> None:
-    """The embedder dies and stays away."""
-    await system.embedder.kill()
-    await over.wait()
-    await system.embedder.start()
-
-
 async def slow_embedder(system: System, over: asyncio.Event) -> None:
     """The embedder takes its time."""
     await system.answer("slow")
     await over.wait()
     await system.answer("right")
-
-
-async def refuse_vectors(system: System, over: asyncio.Event) -> None:
-    """The vector store is down."""
-    await system.lines.vectors.refuse()
-    await over.wait()
-    await system.lines.vectors.heal()
-
-
-async def stall_vectors(system: System, over: asyncio.Event) -> None:
-    """The vector store takes connections and says nothing."""
-    system.lines.vectors.stall()
-    await over.wait()
-    await system.lines.vectors.heal()
-
-
-async def slow_vectors(system: System, over: asyncio.Event) -> None:
-    """The vector store is far away."""
-    system.lines.vectors.delay(_DELAY_S)
-    await over.wait()
-    await system.lines.vectors.heal()
 
 
 async def tear_upserts(system: System, over: asyncio.Event) -> None:
@@ -195,22 +160,22 @@ async def move_clocks(system: System, over: asyncio.Event) -> None:
 
 
 OUTAGES = (
-    Fault("api killed", kill_api, shows="ConnectError"),
+    Fault("api killed", partial(kill, "api"), shows="ConnectError"),
     Fault("redis flushed", flush_redis),
-    Fault("redis killed", kill_redis),
-    Fault("redis frozen", freeze_redis),
+    Fault("redis killed", partial(kill, "redis")),
+    Fault("redis frozen", partial(freeze, "redis")),
     Fault("postgresql restarted", restart_postgres, shows="database_unavailable"),
-    Fault("postgresql crashed", crash_postgres, 10, "database_unavailable"),
+    Fault("postgresql crashed", partial(kill, "postgres"), 10, "database_unavailable"),
     Fault("connections killed", kill_connections, spends_tries=True),
     Fault("commits unanswered", lose_commits, spends_tries=True),
-    Fault("s3 down", refuse_storage, shows="storage_unavailable"),
-    Fault("s3 frozen", stall_storage, shows="storage_unavailable"),
-    Fault("s3 slow", slow_storage),
-    Fault("embedder down", kill_embedder, 120, "embedder_unavailable"),
+    Fault("s3 down", partial(refuse, "storage"), shows="storage_unavailable"),
+    Fault("s3 frozen", partial(stall, "storage"), shows="storage_unavailable"),
+    Fault("s3 slow", partial(delay, "storage")),
+    Fault("embedder down", partial(kill, "embedder"), 120, "embedder_unavailable"),
     Fault("embedder slow", slow_embedder),
-    Fault("vector store down", refuse_vectors, shows="vector_index_unavailable"),
-    Fault("vector store frozen", stall_vectors, shows="vector_index_unavailable"),
-    Fault("vector store slow", slow_vectors),
+    Fault("vector store down", partial(refuse, "vectors"), shows="vector_index_unavailable"),
+    Fault("vector store frozen", partial(stall, "vectors"), shows="vector_index_unavailable"),
+    Fault("vector store slow", partial(delay, "vectors")),
     Fault("upserts torn", tear_upserts, shows="vector_index_unavailable"),
     Fault("clocks off by 10 min", move_clocks),
 )

@@ -11,7 +11,7 @@ from common.errors import LikenessError
 from tests.fakes.embedder_server import ANSWERS
 from tests.faults.checker import codes
 from tests.faults.conftest import Verdict
-from tests.faults.faults import OUTAGES, Fault, crash_postgres
+from tests.faults.faults import OUTAGES, Fault, kill
 from tests.faults.holding import held
 from tests.faults.system import LEASE_S, System
 from tests.faults.traffic import LONG, Traffic, lasting, pictures
@@ -65,6 +65,6 @@ async def test_postgresql_away_for_longer_than_leases(system: System, traffic: T
     await held(system, traffic, "decoded", 4)
     over = asyncio.Event()
     asyncio.get_running_loop().call_later(LEASE_S + 1, over.set)
-    await crash_postgres(system, over)
+    await kill("postgres", system, over)
     outcome = await verdict()
     assert outcome.tries_spent == 0

@@ -7,17 +7,10 @@ from io import BytesIO
 import httpx
 import numpy as np
 from PIL import Image
-from pydantic import SecretStr
 
-from common.db import embedding_models, embeddings, images
-from common.db.engine import Database
-from common.db.models import LOCAL_OWNER_ID
 from common.imaging import ImageFormat
-from common.payloads import payload_of
-from common.settings import DatabaseSettings, QdrantSettings
 from common.storage import object_key
-from common.vectors.base import Collection, Point
-from common.vectors.factory import create_vector_index
+from tests.faults.auditing import audit
 from tests.faults.checker import codes, object_store, settle
 from tests.faults.conftest import Verdict
 from tests.faults.system import System
@@ -45,7 +38,7 @@ async def test_objects_missing_or_corrupt(system: System, traffic: Traffic, verd
 
 
 async def test_collection_lost(system: System, traffic: Traffic, verdict: Verdict) -> None:
-    """What is on its way arrives in a new collection; what was there before comes back from the kept vectors."""
+    """What is on its way arrives in a new collection; what was there before comes back without any model."""
     await traffic.send(*pictures(4))
     await settle(system, traffic.accepted)
     system.orders.give("embedded", "hold")
@@ -55,27 +48,11 @@ async def test_collection_lost(system: System, traffic: Traffic, verdict: Verdic
             (await client.delete(f"/collections/{collection['name']}")).raise_for_status()
     system.orders.clear()
     await settle(system, traffic.accepted)
-    await restore_points(system)
+    await system.embedder.kill()
+    assert (await audit(system, fix=True)).left == 0
+    await settle(system, traffic.accepted)
     outcome = await verdict()
     assert outcome.tries_spent == 0
-
-
-async def restore_points(system: System) -> None:
-    """Write every point anew, from the vectors kept in PostgreSQL: no model is asked. An audit with fixes does that."""
-    database = Database(DatabaseSettings(url=SecretStr(system.stores.database_url)))
-    index = create_vector_index(QdrantSettings(url=system.vectors_url))
-    try:
-        async with database.begin() as session:
-            model = await embedding_models.find_active(session)
-            assert model is not None
-            wanted = images.ImageFilter(owner_id=LOCAL_OWNER_ID, status="done")
-            rows = await images.list_page(session, wanted, limit=10_000, after=None)
-            vectors = await embeddings.find(session, model.id, [row.sha256 for row in rows])
-        points = [Point(row.id, vectors[row.sha256], payload_of(row)) for row in rows]
-        await index.upsert(Collection(model.collection, model.dim), points)
-    finally:
-        await index.close()
-        await database.close()
 
 
 async def test_disk_full_for_temporary_files(system: System, traffic: Traffic, verdict: Verdict) -> None:
