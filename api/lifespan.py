@@ -60,10 +60,8 @@ async def open_state(
         breakers = Breakers("api", settings.breakers)
         database = Database(settings.database, breakers.create(DATABASE, DatabaseUnavailable))
         stack.push_async_callback(database.close)
-        await check_revision(database)
         storage = GuardedObjectStore(S3ObjectStore(settings.s3), breakers.create(STORAGE, StorageUnavailable))
         stack.push_async_callback(storage.close)
-        await storage.ensure_bucket()
         redis = jobs.create_redis(settings.redis)
         stack.push_async_callback(redis.aclose)
         if vectors is None:
@@ -73,9 +71,13 @@ async def open_state(
         embedder = await stack.enter_async_context(
             EmbedderClient(settings.embedder, breaker=breakers.create(EMBEDDER, EmbedderUnavailable))
         )
+        # Before anything is asked: whatever fails from here on, no probe is left over or outlives what it asks.
+        stack.push_async_callback(breakers.close)
+
+        await check_revision(database)
+        await storage.ensure_bucket()
         admission = Admission(database, breakers, settings.upload)
         stack.push_async_callback(admission.close)
-        stack.push_async_callback(breakers.close)
         yield ApiState(
             settings=settings,
             database=database,

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
+from api.documentation import add_documentation
 from api.errors import add_error_handlers
 from api.lifespan import ApiState, open_state
 from api.middleware import RequestContext
@@ -32,7 +33,9 @@ Upload with `POST /images/upload`, poll with `POST /images/status` until `done`,
 _FRESH = {"Cache-Control": "no-cache"}
 _PAGE_HEADERS = {
     **_FRESH,
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
+    "Content-Security-Policy": (
+        "default-src 'self'; object-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
 }
 
 
@@ -54,11 +57,19 @@ def create_app(
         async with open_state(settings, vectors, neighbours) as state:
             yield state
 
-    app = FastAPI(title="Likeness", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(
+        title="Likeness",
+        version="0.1.0",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
     app.add_middleware(RequestContext)
     add_error_handlers(app)
     for part in (uploads, imports, search, content, images, health):
         app.include_router(part.router)
+    add_documentation(app)
 
     @app.get("/", include_in_schema=False)
     async def index() -> FileResponse:

@@ -15,7 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from common.errors import QueueUnavailable
+from common.errors import ConfigurationError, QueueUnavailable
 from common.settings import RedisSettings
 
 QUEUE: Final = "likeness:jobs"
@@ -40,16 +40,26 @@ def deserialize(data: bytes) -> dict[str, Any]:
 
 
 def create_redis(settings: RedisSettings, *, socket_timeout_s: float = 1.0, retries: int = 1) -> ArqRedis:
-    """Create Arq's client on a pool with deadlines of its own (Arq's settings have no read timeout)."""
-    pool = BlockingConnectionPool.from_url(
-        settings.url.get_secret_value(),
-        max_connections=_MAX_CONNECTIONS,
-        timeout=socket_timeout_s,
-        socket_timeout=socket_timeout_s,
-        socket_connect_timeout=1.0,
-        retry=Retry(ExponentialBackoff(cap=2, base=0.1), retries),
-        retry_on_error=[RedisConnectionError, RedisTimeoutError],
-    )
+    """Create Arq's client on a pool with deadlines of its own (Arq's settings have no read timeout).
+
+    Raises:
+        ConfigurationError: the address is none.
+    """
+    try:
+        pool = BlockingConnectionPool.from_url(
+            settings.url.get_secret_value(),
+            max_connections=_MAX_CONNECTIONS,
+            timeout=socket_timeout_s,
+            socket_timeout=socket_timeout_s,
+            socket_connect_timeout=1.0,
+            retry=Retry(ExponentialBackoff(cap=2, base=0.1), retries),
+            retry_on_error=[RedisConnectionError, RedisTimeoutError],
+        )
+    except ValueError:
+        # The cause is left out: it quotes what can't be read, which may be a part of the password.
+        raise ConfigurationError(
+            "REDIS__URL should read redis://:password@host:port/0, special characters in the password percent-encoded"
+        ) from None
     redis = ArqRedis(
         connection_pool=pool,
         default_queue_name=QUEUE,

@@ -5,22 +5,35 @@ from the environment: no prefix, `__` between levels, e.g. `DATABASE__URL`, `S3_
 """
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class ServiceSettings(BaseSettings):
-    """Base of the services' settings: how they are read."""
+    """Base of the services' settings: how they are read. An error does not quote what it refuses: it may be secret."""
 
-    model_config = SettingsConfigDict(env_nested_delimiter="__", extra="ignore", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_nested_delimiter="__", extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True
+    )
+
+
+def _encoded(address: SecretStr) -> SecretStr:
+    """Refuse a password as it is: what follows an `@` in it would be taken for the host, and named in errors."""
+    if address.get_secret_value().count("@") > 1:
+        raise ValueError("special characters in user name and password have to be percent-encoded")
+    return address
+
+
+Address = Annotated[SecretStr, AfterValidator(_encoded)]
+"""A URL that may have a password in it."""
 
 
 class DatabaseSettings(BaseModel):
     """PostgreSQL, the truth."""
 
-    url: SecretStr = SecretStr("postgresql+asyncpg://likeness@127.0.0.1:5432/likeness")
+    url: Address = SecretStr("postgresql+asyncpg://likeness@127.0.0.1:5432/likeness")
     pool_size: int = Field(default=10, ge=1)
     connect_timeout_s: float = Field(default=5, gt=0)
     """How long a transaction may take to get a connection that works, its wait for a free one included."""
@@ -31,7 +44,7 @@ class DatabaseSettings(BaseModel):
 class RedisSettings(BaseModel):
     """Redis: hints only; it may be wiped at any moment."""
 
-    url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    url: Address = SecretStr("redis://127.0.0.1:6379/0")
 
 
 class S3Settings(BaseModel):

@@ -33,7 +33,7 @@ from worker.metrics import BYTES_IN_FLIGHT
 from worker.moves import Moves
 from worker.operations import Operations
 from worker.pipeline import Pipeline
-from worker.settings import WorkerSettings
+from worker.settings import PipelineSettings, WorkerSettings
 from worker.stages.decode import Decode
 from worker.stages.embed import Embed
 from worker.stages.fetch import Fetch
@@ -82,10 +82,8 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
         # None for the database: a refused last word on an attempt would let the lease run out, and cost a try.
         database = Database(settings.database)
         stack.push_async_callback(database.close)
-        await check_revision(database)
         storage = GuardedObjectStore(S3ObjectStore(settings.s3), breakers.create(STORAGE, StorageUnavailable))
         stack.push_async_callback(storage.close)
-        await storage.ensure_bucket()
         if vectors is None:
             vectors = create_vector_index(settings.qdrant, settings.search.attributes)
             stack.push_async_callback(vectors.close)
@@ -93,7 +91,11 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
         embedder = await stack.enter_async_context(
             EmbedderClient(settings.embedder, breaker=breakers.create(EMBEDDER, EmbedderUnavailable))
         )
+        # Before anything is asked: whatever fails from here on, no probe is left over or outlives what it asks.
         stack.push_async_callback(breakers.close)
+
+        await check_revision(database)
+        await storage.ensure_bucket()
         model, served = await agree_on_model(database, embedder)
         collection = Collection(model.collection, model.dim)
         await vectors.ensure(collection)
@@ -121,38 +123,38 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
         gate = _create_gate(database, breakers, model.id)
         stack.push_async_callback(gate.close)
         pipeline = Pipeline(stages, moves, leases, images_in_flight=settings.worker.images_in_flight, gate=gate)
-        sweeper = Sweeper(
-            database,
-            storage,
-            vectors,
-            pipeline,
-            interval_s=settings.worker.sweep_interval_s,
-            orphan_age=settings.worker.orphan_age,
-        )
         # Whoever was at work on an image when it changed has lost it after two leases.
         audits = Audits(database, storage, vectors, grace=2 * lease)
-        operations = Operations(database, worker_name(), [audits], lease)
-        schedule = AuditSchedule(
-            database,
-            lambda: breakers.wait_for_return(VECTORS),
-            sample=settings.worker.audit_sample,
-            at=settings.worker.audit_at,
-            settle=timedelta(seconds=settings.worker.audit_settle_s),
-        )
         internet = Internet(settings.imports.concurrent)
         stack.callback(internet.close)
-        downloads = Downloads(
-            database,
-            storage,
-            Fetcher(internet.network, settings.imports.timeout_s),
-            settings.imports,
-            settings.upload,
-            worker=worker_name(),
-            process=pipeline.process_all,
-            may_store=lambda: breakers[STORAGE].closed,
-        )
         yield WorkerContext(
-            database, storage, vectors, embedder, breakers, pipeline, leases, sweeper, operations, schedule, downloads
+            database=database,
+            storage=storage,
+            vectors=vectors,
+            embedder=embedder,
+            breakers=breakers,
+            pipeline=pipeline,
+            leases=leases,
+            sweeper=Sweeper(
+                database,
+                storage,
+                vectors,
+                pipeline,
+                interval_s=settings.worker.sweep_interval_s,
+                orphan_age=settings.worker.orphan_age,
+            ),
+            operations=Operations(database, worker_name(), [audits], lease),
+            audit_schedule=_create_schedule(settings.worker, database, breakers),
+            downloads=Downloads(
+                database,
+                storage,
+                Fetcher(internet.network, settings.imports.timeout_s),
+                settings.imports,
+                settings.upload,
+                worker=worker_name(),
+                process=pipeline.process_all,
+                may_store=lambda: breakers[STORAGE].closed,
+            ),
         )
 
 
@@ -162,6 +164,16 @@ def _create_gate(database: Database, breakers: Breakers, model_id: int) -> Gate:
             return await embeddings.find_embedded(session, model_id, ids)
 
     return Gate(breakers, find_embedded)
+
+
+def _create_schedule(settings: PipelineSettings, database: Database, breakers: Breakers) -> AuditSchedule:
+    return AuditSchedule(
+        database,
+        lambda: breakers.wait_for_return(VECTORS),
+        sample=settings.audit_sample,
+        at=settings.audit_at,
+        settle=timedelta(seconds=settings.audit_settle_s),
+    )
 
 
 def _create_decoder(settings: WorkerSettings, served: ModelInfo) -> DecodePool:

@@ -34,8 +34,10 @@ async def run_worker(context: WorkerContext, settings: WorkerSettings, stop: asy
     """Work until `stop` is set, then finish or release what is claimed.
 
     Raises:
+        ConfigurationError: the address of Redis is none.
         BaseExceptionGroup: one of the loops died of a defect; the process should end, and be started again.
     """
+    redis = jobs.create_redis(settings.redis)
     try:
         async with asyncio.TaskGroup() as loops:
             leases = loops.create_task(context.leases.run())
@@ -45,7 +47,7 @@ async def run_worker(context: WorkerContext, settings: WorkerSettings, stop: asy
                 loops.create_task(context.audit_schedule.run()),
                 loops.create_task(context.downloads.run()),
                 loops.create_task(_take_hints(context, settings.redis)),
-                loops.create_task(beat(jobs.create_redis(settings.redis), worker_name(), context.breakers)),
+                loops.create_task(beat(redis, worker_name(), context.breakers)),
             ]
             await stop.wait()
             await _end(intake)

@@ -1,34 +1,35 @@
 """An image's bytes and its thumbnail."""
 
 import re
+import unicodedata
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated
 from urllib.parse import quote
 from uuid import UUID
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter
 from fastapi.responses import Response, StreamingResponse
 
+from api.conditions import Conditions, ConditionsDep
 from api.dependencies import DatabaseDep, OwnerDep, StorageDep
 from api.schemas.problem import problems
 from common.db import images
-from common.errors import Conflict
-from common.imaging import THUMBNAIL_MEDIA_TYPE
+from common.errors import Conflict, ObjectNotFound
+from common.imaging import THUMBNAIL_MEDIA_TYPE, ImageFormat
 from common.storage import ObjectStore, thumbnail_key
 
 router = APIRouter(prefix="/images", tags=["images"])
 
 # The bytes behind an id never change, but whether one may see them can.
 _CACHE = "private, max-age=86400"
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
-IfNoneMatch = Annotated[str | None, Header()]
-RangeHeader = Annotated[str | None, Header(alias="Range")]
+_SHOWN = frozenset(each.media_type for each in ImageFormat)
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9._ -]")
 
 
+@router.head("/{image_id}/content", include_in_schema=False)
 @router.get(
     "/{image_id}/content",
     response_class=StreamingResponse,
@@ -40,20 +41,24 @@ async def content(
     database: DatabaseDep,
     storage: StorageDep,
     owner: OwnerDep,
-    if_none_match: IfNoneMatch = None,
-    range_: RangeHeader = None,
+    conditions: ConditionsDep,
 ) -> Response:
-    """Answer the bytes as they were uploaded; one range may be asked for. 409: an import has none yet."""
+    """Answer the bytes as they were uploaded; one range may be asked for, of one version by `If-Range`.
+
+    409: an import has none yet.
+    """
     async with database.begin() as session:
         image = await images.get(session, owner, image_id)
     if not image.has_bytes:
         raise Conflict(f"image {image_id} is {image.status} and has no bytes yet", code="content_not_ready")
-    disposition = f"inline; filename*=UTF-8''{quote(image.filename, safe='')}"
+    shown = image.media_type in _SHOWN  # whatever a row may say, nothing else is handed to a browser to show
+    disposition = _disposition("inline" if shown else "attachment", image.filename)
     headers = _headers(image.sha256) | {"Content-Disposition": disposition}
-    blob = _Blob(image.object_key, image.media_type, image.byte_size)
-    return await _serve(storage, blob, headers, if_none_match, range_)
+    blob = _Blob(image.object_key, image.media_type if shown else "application/octet-stream", image.byte_size)
+    return await _serve(storage, blob, headers, conditions)
 
 
+@router.head("/{image_id}/thumbnail", include_in_schema=False)
 @router.get(
     "/{image_id}/thumbnail",
     response_class=StreamingResponse,
@@ -65,8 +70,7 @@ async def thumbnail(
     database: DatabaseDep,
     storage: StorageDep,
     owner: OwnerDep,
-    if_none_match: IfNoneMatch = None,
-    range_: RangeHeader = None,
+    conditions: ConditionsDep,
 ) -> Response:
     """Answer a WebP with at most 512 pixels a side; it exists once the image has been decoded."""
     async with database.begin() as session:
@@ -76,7 +80,7 @@ async def thumbnail(
     if key is None or found is None:
         raise Conflict(f"image {image_id} is {image.status} and has no thumbnail", code="thumbnail_not_ready")
     blob = _Blob(key, THUMBNAIL_MEDIA_TYPE, found.size)
-    return await _serve(storage, blob, _headers(found.etag), if_none_match, range_)
+    return await _serve(storage, blob, _headers(found.etag), conditions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,25 +96,40 @@ def _headers(tag: str) -> dict[str, str]:
         "Cache-Control": _CACHE,
         "Accept-Ranges": "bytes",
         # Should a browser ever take the bytes for a document, it may do nothing with them.
-        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
     }
 
 
-async def _serve(
-    storage: ObjectStore, blob: _Blob, headers: dict[str, str], if_none_match: str | None, range_: str | None
-) -> Response:
-    """Answer all of it, the range asked for, or that the client has it already."""
-    if _matches(if_none_match, headers["ETag"]):
+def _disposition(kind: str, filename: str) -> str:
+    """Name the file (RFC 6266): its letters percent-encoded, and a likeness in ASCII for those who can't read that."""
+    plain = _NOT_PLAIN.sub("_", unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode()).strip()
+    return f"{kind}; filename=\"{plain or 'image'}\"; filename*=UTF-8''{quote(filename, safe='')}"
+
+
+async def _serve(storage: ObjectStore, blob: _Blob, headers: dict[str, str], conditions: Conditions) -> Response:
+    """Answer all of it, the range asked for, that the client has it already, or (HEAD) all but the bytes."""
+    etag = headers["ETag"]
+    if conditions.has_it_already(etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    span = _parse_range(range_, blob.size)
+    span = conditions.wanted(etag, blob.size)
     if span is None:
-        return await _stream(storage, blob, headers | {"Content-Length": str(blob.size)})
+        headers["Content-Length"] = str(blob.size)
+        if conditions.method == "HEAD":
+            return await _describe(storage, blob, headers)
+        return await _stream(storage, blob, headers)
     if not span:
         headers["Content-Range"] = f"bytes */{blob.size}"
         return Response(status_code=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers=headers)
     headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{blob.size}"
     headers["Content-Length"] = str(len(span))
     return await _stream(storage, blob, headers, span)
+
+
+async def _describe(storage: ObjectStore, blob: _Blob, headers: Mapping[str, str]) -> Response:
+    """Answer what a GET would, its problems included, without reading the bytes."""
+    if await storage.find(blob.key) is None:
+        raise ObjectNotFound(f"object store: {blob.key} is not there")
+    return Response(headers=headers, media_type=blob.media_type)
 
 
 async def _stream(storage: ObjectStore, blob: _Blob, headers: Mapping[str, str], span: range | None = None) -> Response:
@@ -126,24 +145,3 @@ async def _stream(storage: ObjectStore, blob: _Blob, headers: Mapping[str, str],
 
     status = HTTPStatus.PARTIAL_CONTENT if span else HTTPStatus.OK
     return StreamingResponse(body(), status, headers, blob.media_type)
-
-
-def _matches(if_none_match: str | None, etag: str) -> bool:
-    if if_none_match is None:
-        return False
-    given = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-    return "*" in given or etag in given
-
-
-def _parse_range(header: str | None, size: int) -> range | None:
-    """Read a `Range` header (RFC 9110, 14.2): None to answer everything, an empty range if it can't be met."""
-    match = _RANGE.fullmatch(header.strip()) if header else None
-    if match is None or match.group(1) == match.group(2) == "":
-        return None  # several ranges, or another unit: the standard lets us ignore them
-    first, last = match.groups()
-    if first == "":
-        return range(max(0, size - int(last)), size)
-    if last and int(last) < int(first):
-        return None  # an invalid range is to be ignored
-    start, stop = int(first), min(size, int(last) + 1 if last else size)
-    return range(start, stop) if start < stop else range(0)

@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 
 import asyncpg
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from common.breakers import Breaker
-from common.errors import DatabaseUnavailable
+from common.errors import ConfigurationError, DatabaseUnavailable
 from common.settings import DatabaseSettings
 
 _UNAVAILABLE = (
@@ -37,23 +37,15 @@ class Database:
             settings: where the server is, and how long calls may take.
             breaker: opens when no connection can be had. What fails later in a transaction (a deadlock, a slow
                 statement) does not say that the server is down.
+
+        Raises:
+            ConfigurationError: the address is none.
         """
         self._connect_timeout_s = settings.connect_timeout_s
         self._breaker = breaker
         if breaker is not None:
             breaker.probe_with(self._probe)
-        self._engine = create_async_engine(
-            settings.url.get_secret_value(),
-            pool_size=settings.pool_size,
-            max_overflow=0,
-            pool_timeout=settings.connect_timeout_s,
-            pool_pre_ping=True,
-            connect_args={
-                "timeout": settings.connect_timeout_s,
-                "command_timeout": settings.command_timeout_s,
-                "server_settings": {"application_name": "likeness"},
-            },
-        )
+        self._engine = _create_engine(settings)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 
     @asynccontextmanager
@@ -90,16 +82,44 @@ class Database:
             await session.execute(text("SELECT 1"))
 
 
+def _create_engine(settings: DatabaseSettings) -> AsyncEngine:
+    try:
+        return create_async_engine(
+            settings.url.get_secret_value(),
+            pool_size=settings.pool_size,
+            max_overflow=0,
+            pool_timeout=settings.connect_timeout_s,
+            pool_pre_ping=True,
+            hide_parameters=True,  # what people call their pictures is nobody's business who reads the log
+            connect_args={
+                "timeout": settings.connect_timeout_s,
+                "command_timeout": settings.command_timeout_s,
+                "server_settings": {"application_name": "likeness"},
+            },
+        )
+    except (ArgumentError, InvalidRequestError, ImportError, ValueError):
+        # The cause is left out: it quotes what can't be read, which may be a part of the password.
+        raise ConfigurationError(
+            "DATABASE__URL should read postgresql+asyncpg://user:password@host/name, special characters in the "
+            "password percent-encoded"
+        ) from None
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
         if error.connection_invalidated or _is_outage(error):
-            raise DatabaseUnavailable(f"PostgreSQL: {type(error.orig).__name__}") from error
+            raise DatabaseUnavailable(f"PostgreSQL: {_reason(error)}") from error
         raise
     except (*_UNAVAILABLE, PoolTimeout) as error:
         raise DatabaseUnavailable(f"PostgreSQL: {str(error) or type(error).__name__}") from error
+
+
+def _reason(error: DBAPIError) -> str:
+    """Return the name of the driver's own error, which SQLAlchemy's wraps."""
+    return type(getattr(error.orig, "__cause__", None) or error.orig).__name__
 
 
 def _is_outage(error: DBAPIError) -> bool:

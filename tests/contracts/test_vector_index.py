@@ -171,6 +171,14 @@ async def test_upsert_replaces_vector_and_payload(index: VectorIndex, collection
     np.testing.assert_allclose((await index.fetch(collection, [changed.id]))[changed.id], changed.vector, atol=1e-6)
 
 
+@pytest.mark.parametrize("norm", [1.0009, 0.9991])
+async def test_vectors_come_back_normalised(index: VectorIndex, collection: Collection, norm: float) -> None:
+    """An audit tells a wrong vector by this: 1e-5 is more than any rounding."""
+    (given,) = points(1, owner_id=ALICE)
+    await index.upsert(collection, [replace(given, vector=given.vector * np.float32(norm))])
+    np.testing.assert_allclose((await index.fetch(collection, [given.id]))[given.id], given.vector, rtol=0, atol=1e-6)
+
+
 async def test_the_last_of_equal_ids_wins(index: VectorIndex, collection: Collection) -> None:
     first = points(1, owner_id=ALICE)[0]
     last = replace(first, vector=vectors(1, seed=9)[0])

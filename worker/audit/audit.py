@@ -53,7 +53,7 @@ class Audits:
         self._grace = grace
 
     async def run(self, claim: OperationClaim, progress: Progress) -> Outcome:
-        """Audit; a sample that a worker took by itself and that misses vectors is followed by a full audit."""
+        """Audit; where a sample that a worker took by itself finds missing or wrong vectors, a full one follows."""
         params = AuditParams.model_validate(claim.params)
         audit = _Audit(self._database, self._storage, self._vectors, params, progress, self._grace)
         report = await audit.run()
@@ -61,8 +61,9 @@ class Audits:
         for kind, count in counts.items():
             MISMATCHES.labels(kind).inc(count)
         log.info("audit_done", origin=claim.origin, found=report.found, left=report.left, mismatches=counts)
-        lost = claim.origin in BY_ITSELF and params.sample is not None and report.count(Mismatch.VECTOR_MISSING)
-        follow_up = NewOperation(AUDIT, SAMPLE_FOUND, {"fix": True}) if lost else None
+        bad = report.count(Mismatch.VECTOR_MISSING) + report.count(Mismatch.VECTOR_WRONG)
+        by_itself = claim.origin in BY_ITSELF and params.sample is not None
+        follow_up = NewOperation(AUDIT, SAMPLE_FOUND, {"fix": True}) if by_itself and bad else None
         return Outcome(report.model_dump(mode="json"), follow_up)
 
 

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from common.db import inventory
+from common.db import embeddings, inventory
 from common.db.engine import Database
 from common.db.inventory import Entry
 from common.db.models import EmbeddingModel, Image
@@ -16,6 +17,8 @@ from common.vectors.base import Collection, VectorIndex
 from worker.audit.report import Mismatch
 
 _BYTES_PER_NUMBER = np.dtype("<f4").itemsize
+_ROUNDING = 1e-5
+"""How far a number of a point's vector may be from the cached one; the index normalises what it is given once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class ImageCheck:
             self._check_embeddings(self._model.row, entries, problems)
             if self._model.collection is not None:
                 await self._check_points(self._model.collection, problems)
+                await self._check_vectors(self._model, self._model.collection, problems)
         suspects = [
             Finding(image, frozenset(found), sizes.get(image.object_key)) for image, found in problems.items() if found
         ]
@@ -108,6 +112,30 @@ class ImageCheck:
             # An edit that the index is still to follow is the sweep's business.
             elif image.payload_version == image.indexed_version and payloads[image.id] != payload_of(image):
                 problems[image].add(Mismatch.PAYLOAD_STALE)
+
+    async def _check_vectors(
+        self, model: ActiveModel, collection: Collection, problems: dict[Image, set[Mismatch]]
+    ) -> None:
+        """Compare the vectors of those images that have both, a point and a cached one."""
+        both = [
+            image
+            for image, found in problems.items()
+            if _is_done(image) and not found & {Mismatch.VECTOR_MISSING, Mismatch.EMBEDDING_MISSING}
+        ]
+        vectors = await self._vectors.fetch(collection, [image.id for image in both])
+        async with self._database.begin() as session:
+            cached = await embeddings.find(session, model.row.id, [image.sha256 for image in both])
+        for image in both:
+            if image.id not in vectors:
+                problems[image].add(Mismatch.VECTOR_MISSING)
+            elif image.sha256 in cached and not _same(vectors[image.id], cached[image.sha256]):
+                problems[image].add(Mismatch.VECTOR_WRONG)
+
+
+def _same(vector: NDArray[np.float32], cached: NDArray[np.float32]) -> bool:
+    """Compare two vectors by their direction alone; what is no direction is the same as nothing."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.allclose(vector / np.linalg.norm(vector), cached / np.linalg.norm(cached), rtol=0, atol=_ROUNDING)
 
 
 def _is_done(image: Image) -> bool:

@@ -27,13 +27,14 @@ _FETCHED_AT_ONCE = 4
 """Originals in memory at the same time."""
 
 _ORIGINAL = frozenset({Mismatch.OBJECT_MISSING, Mismatch.OBJECT_WRONG_SIZE})
-_BY_PIPELINE = frozenset({Mismatch.THUMBNAIL_MISSING, Mismatch.EMBEDDING_MISSING, Mismatch.VECTOR_MISSING})
+_POINT = frozenset({Mismatch.VECTOR_MISSING, Mismatch.VECTOR_WRONG})
+_BY_PIPELINE = frozenset({Mismatch.THUMBNAIL_MISSING, Mismatch.EMBEDDING_MISSING}) | _POINT
 
 
 class Remedy(Enum):
     """What can be done for an image."""
 
-    RESTORE = frozenset({Mismatch.VECTOR_MISSING})
+    RESTORE = _POINT | {Mismatch.PAYLOAD_STALE}
     """Write its point from the cached vector; no model is called, nothing is fetched."""
     SYNC = frozenset({Mismatch.PAYLOAD_STALE})
     """Write the payload of its row."""
@@ -45,7 +46,7 @@ def choose_remedy(problems: frozenset[Mismatch]) -> Remedy | None:
     """Choose the cheapest remedy for all that can be mended; None: nothing can, or the original is needed and bad."""
     if problems & {Mismatch.THUMBNAIL_MISSING, Mismatch.EMBEDDING_MISSING} and not problems & _ORIGINAL:
         return Remedy.REDO
-    if Mismatch.VECTOR_MISSING in problems and Mismatch.EMBEDDING_MISSING not in problems:
+    if problems & _POINT and Mismatch.EMBEDDING_MISSING not in problems:
         return Remedy.RESTORE
     if Mismatch.PAYLOAD_STALE in problems:
         return Remedy.SYNC

@@ -23,6 +23,8 @@ class Mismatch(StrEnum):
     """A `done` image has no cached vector of the active model, or one that can't be its."""
     VECTOR_MISSING = "vector_missing"
     """A `done` image has no point in the vector index: searches don't find it."""
+    VECTOR_WRONG = "vector_wrong"
+    """A point's vector is not the cached one of its image: searches find it for what it is not."""
     VECTOR_ORPHANED = "vector_orphaned"
     """A point that no image has."""
     PAYLOAD_STALE = "payload_stale"

@@ -12,7 +12,7 @@ from worker.cli.migrate import migrate
 from worker.cli.requeue import requeue
 from worker.cli.status import status
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, epilog=EPILOG)
+app = typer.Typer(no_args_is_help=True, add_completion=False, epilog=EPILOG, pretty_exceptions_show_locals=False)
 
 app.command("status", epilog=EPILOG)(status)
 app.command("requeue", epilog=EPILOG)(requeue)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from arq.connections import ArqRedis
 from redis.exceptions import RedisError
-from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidRequestError
+from sqlalchemy.exc import DBAPIError
 
 from common import jobs
 from common.db.engine import Database
 from common.db.migrate import check_revision
-from common.errors import ConfigurationError, DatabaseUnavailable, QueueUnavailable
+from common.errors import DatabaseUnavailable, QueueUnavailable
 from common.settings import DatabaseSettings, RedisSettings
 from worker.heartbeat import WorkerState, find_workers
 
@@ -24,10 +24,7 @@ async def open_database(settings: DatabaseSettings, *, any_revision: bool = Fals
         ConfigurationError: the address is none, or the database is at another revision.
         DatabaseUnavailable: it can't be reached, or turns us away.
     """
-    try:
-        database = Database(settings)
-    except (ArgumentError, InvalidRequestError, ImportError) as error:
-        raise ConfigurationError("DATABASE__URL should read postgresql+asyncpg://user:password@host/name") from error
+    database = Database(settings)
     try:
         await _check(database, any_revision)
         yield database
@@ -50,10 +47,7 @@ async def open_queue(settings: RedisSettings) -> AsyncIterator[ArqRedis]:
         ConfigurationError: the address is none.
         QueueUnavailable: it does not answer. Nothing of ours fails for that; callers go on without.
     """
-    try:
-        redis = jobs.create_redis(settings)
-    except ValueError as error:
-        raise ConfigurationError(f"REDIS__URL: {error}") from error
+    redis = jobs.create_redis(settings)
     try:
         await jobs.ping(redis)
         yield redis

@@ -1,13 +1,17 @@
 """Listing, polling, editing, content: on real stores, without a worker."""
 
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from api.settings import ApiSettings
+from common.storage import S3ObjectStore, object_key
 from tests.fixtures import pictures
-from tests.fixtures.uploading import uploaded_ids
+from tests.fixtures.uploading import settled, uploaded_ids
+from worker.context import WorkerContext
 
 MISSING = str(uuid4())
 
@@ -134,6 +138,44 @@ async def test_content_is_served_safely_with_ranges_and_etag(client: httpx.Async
         assert (await client.get(path, headers={"Range": ignored})).status_code == 200
     cached = await client.get(path, headers={"If-None-Match": whole.headers["etag"]})
     assert (cached.status_code, cached.content) == (304, b"")
+
+
+async def test_a_range_of_another_version_is_answered_with_everything(client: httpx.AsyncClient) -> None:
+    data = pictures.jpeg(seed=6)
+    (image_id,) = await uploaded_ids(client, data)
+    path = f"/images/{image_id}/content"
+    etag = (await client.head(path)).headers["etag"]
+    for if_range, status, content in ((etag, 206, data[:10]), (f"W/{etag}", 200, data), ('"old"', 200, data)):
+        answer = await client.get(path, headers={"Range": "bytes=0-9", "If-Range": if_range})
+        assert (answer.status_code, answer.content) == (status, content), if_range
+
+
+async def test_head_answers_as_get_without_the_bytes(client: httpx.AsyncClient, worker: WorkerContext) -> None:
+    (image_id,) = await uploaded_ids(client, pictures.jpeg(seed=7))
+    await settled(client, [image_id])
+    for path in (f"/images/{image_id}/content", f"/images/{image_id}/thumbnail"):
+        for headers in ({}, {"If-None-Match": "*"}, {"Range": "bytes=0-9"}):
+            told = await client.head(path, headers=headers)
+            # A range is asked of GET alone.
+            got = await client.get(path, headers={} if "Range" in headers else headers)
+            assert (told.status_code, told.content) == (got.status_code, b"")
+            assert _of_the_bytes(told) == _of_the_bytes(got)
+        missing = path.replace(image_id, MISSING)
+        assert (await client.head(missing)).status_code == 404
+
+
+def _of_the_bytes(response: httpx.Response) -> dict[str, str]:
+    return {name: value for name, value in response.headers.items() if name not in {"date", "x-request-id"}}
+
+
+async def test_head_tells_that_the_bytes_are_gone(client: httpx.AsyncClient, api_settings: ApiSettings) -> None:
+    data = pictures.jpeg(seed=8)
+    (image_id,) = await uploaded_ids(client, data)
+    store = S3ObjectStore(api_settings.s3)
+    await store.delete(object_key(sha256(data).hexdigest()))
+    await store.close()
+    path = f"/images/{image_id}/content"
+    assert (await client.head(path)).status_code == (await client.get(path)).status_code == 503
 
 
 async def test_probes_and_metrics_and_documentation_answer(client: httpx.AsyncClient) -> None:

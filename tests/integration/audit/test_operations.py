@@ -13,7 +13,9 @@ from common.db.engine import Database
 from common.db.models import TRIES, Operation
 from common.db.operations import AUDIT, NewOperation, OperationClaim
 from common.errors import StorageUnavailable
-from tests.fixtures.auditing import Collected
+from common.payloads import payload_of
+from common.vectors.base import Point
+from tests.fixtures.auditing import Collected, vector_of
 from worker import operations as operations_module
 from worker.audit.schedule import INDEX_CAME_BACK, NIGHTLY, SAMPLE_FOUND, AuditSchedule
 from worker.operations import Operations, Outcome, Progress
@@ -264,6 +266,14 @@ async def test_no_samples_where_the_setting_says_none(database: Database) -> Non
     await none.index_came_back()
     await none.start_nightly()
     assert await origins(database) == []
+
+
+async def test_a_sample_that_finds_wrong_vectors_is_followed_by_a_full_audit(collected: Collected) -> None:
+    right, wrong = await collected.add(2)
+    await collected.index.upsert(collected.collection, [Point(wrong.id, vector_of(right), payload_of(wrong))])
+    await collected.operate(NewOperation(AUDIT, NIGHTLY, {"sample": 5}))
+    assert await origins(collected.database) == [NIGHTLY, SAMPLE_FOUND]
+    assert (await collected.audit()).found == 0, "what is due first has mended it"
 
 
 @pytest.mark.parametrize("origin", [NIGHTLY, INDEX_CAME_BACK])

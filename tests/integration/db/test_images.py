@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from common.db import images, lifecycle
 from common.db.engine import Database
-from common.db.images import GRACE, ImageFilter, NewImage, Recorded
+from common.db.images import GRACE, ImageFilter, NewImage
 from common.db.lifecycle import Failure
 from common.db.models import LOCAL_FOLDER_ID, LOCAL_OWNER_ID, Image, Tombstone
 from common.errors import NotFound
@@ -29,11 +29,6 @@ from tests.fixtures.rows import (
 )
 
 MINE = ImageFilter(LOCAL_OWNER_ID)
-
-
-async def try_record(database: Database, *uploads: NewImage) -> list[Recorded | None]:
-    async with database.begin() as session:
-        return await images.record(session, uploads)
 
 
 async def list_all(database: Database, wanted: ImageFilter = MINE) -> set[UUID]:

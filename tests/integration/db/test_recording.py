@@ -2,13 +2,11 @@
 
 import asyncio
 from typing import Any, cast
-from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db import images
 from common.db.engine import Database
-from common.db.images import ImageFilter, NewImage, Recorded
 from common.db.models import LOCAL_OWNER_ID
 from tests.fixtures.rows import (
     count,
@@ -18,19 +16,8 @@ from tests.fixtures.rows import (
     new_image,
     record,
     record_done,
+    try_record,
 )
-
-MINE = ImageFilter(LOCAL_OWNER_ID)
-
-
-async def try_record(database: Database, *uploads: NewImage) -> list[Recorded | None]:
-    async with database.begin() as session:
-        return await images.record(session, uploads)
-
-
-async def list_all(database: Database, wanted: ImageFilter = MINE) -> set[UUID]:
-    async with database.begin() as session:
-        return {image.id for image in await images.list_page(session, wanted, limit=1000, after=None)}
 
 
 async def test_an_upload_becomes_a_row_with_all_it_came_with(database: Database) -> None:

@@ -1,7 +1,10 @@
 """Settings: read from the environment by group, checked, and discreet about secrets."""
 
+from traceback import format_exception
+
 import pytest
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from api.settings import ApiSettings
 from common.settings import ImportSettings, LogSettings, QdrantSettings, ServiceSettings
@@ -84,6 +87,27 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch, service: type[Se
     monkeypatch.setenv("S3__SECRET_KEY", "hunter2")
     monkeypatch.setenv("QDRANT__API_KEY", "hunter2")
     assert "hunter2" not in f"{service()!r} {service()} {service().model_dump_json()}"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"QDRANT__URL": "a", "QDRANT__PATH": "b", "QDRANT__API_KEY": "hunter2"},
+        {"DATABASE": '"hunter2"'},
+        {"DATABASE": "{hunter2"},
+        {"S3": '{"secret_key": ["hunter2"]}'},
+    ],
+    ids=["together", "no-group", "no-json", "no-text"],
+)
+def test_secrets_are_not_shown_by_what_refuses_them(
+    monkeypatch: pytest.MonkeyPatch, service: type[ServiceSettings], given: dict[str, str]
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises((ValidationError, SettingsError)) as caught:
+        service()
+    assert "hunter2" not in "".join(format_exception(caught.value))
 
 
 def test_settings_do_not_change_once_read() -> None:

@@ -13,10 +13,11 @@ OF_IMAGES = [
     Mismatch.THUMBNAIL_MISSING,
     Mismatch.EMBEDDING_MISSING,
     Mismatch.VECTOR_MISSING,
+    Mismatch.VECTOR_WRONG,
     Mismatch.PAYLOAD_STALE,
 ]
 EVERY_COMBINATION = [
-    frozenset(some) for some in chain.from_iterable(combinations(OF_IMAGES, size) for size in range(1, 7))
+    frozenset(some) for some in chain.from_iterable(combinations(OF_IMAGES, size) for size in range(1, 8))
 ]
 BAD_ORIGINAL = {Mismatch.OBJECT_MISSING, Mismatch.OBJECT_WRONG_SIZE}
 
@@ -29,6 +30,10 @@ BAD_ORIGINAL = {Mismatch.OBJECT_MISSING, Mismatch.OBJECT_WRONG_SIZE}
         ({Mismatch.THUMBNAIL_MISSING}, Remedy.REDO),
         ({Mismatch.EMBEDDING_MISSING}, Remedy.REDO),
         ({Mismatch.VECTOR_MISSING}, Remedy.RESTORE),
+        ({Mismatch.VECTOR_WRONG}, Remedy.RESTORE),
+        ({Mismatch.VECTOR_WRONG, Mismatch.PAYLOAD_STALE}, Remedy.RESTORE),
+        ({Mismatch.VECTOR_WRONG, Mismatch.THUMBNAIL_MISSING}, Remedy.REDO),
+        ({Mismatch.VECTOR_WRONG, Mismatch.OBJECT_MISSING}, Remedy.RESTORE),
         ({Mismatch.PAYLOAD_STALE}, Remedy.SYNC),
         ({Mismatch.VECTOR_MISSING, Mismatch.EMBEDDING_MISSING}, Remedy.REDO),
         ({Mismatch.VECTOR_MISSING, Mismatch.THUMBNAIL_MISSING}, Remedy.REDO),

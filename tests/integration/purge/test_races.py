@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from io import BytesIO
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,45 +11,15 @@ from pydantic import SecretStr
 
 from common.db import images, lifecycle, tombstones
 from common.db.engine import Database
-from common.db.models import LOCAL_OWNER_ID, EmbeddingModel, Image
+from common.db.models import Image
 from common.purge import Purge
 from common.settings import S3Settings
 from common.storage import ObjectStore, S3ObjectStore
 from deploy.local.stores import Stores
-from tests.fakes.object_store import MemoryObjectStore
 from tests.fakes.unreliable_index import UnreliableIndex
-from tests.fixtures.indexes import unreliable_index
-from tests.fixtures.rows import (
-    activate_model,
-    count,
-    create_folder,
-    exists,
-    new_image,
-    record_done,
-)
+from tests.fixtures.rows import count, create_folder, delete, exists, new_image, record_done
 
 CONTENT = b"0123456789"
-
-
-@pytest.fixture
-async def index(tmp_path: Path) -> AsyncIterator[UnreliableIndex]:
-    async with unreliable_index(tmp_path) as opened:
-        yield opened
-
-
-@pytest.fixture
-def storage() -> MemoryObjectStore:
-    return MemoryObjectStore()
-
-
-@pytest.fixture
-def purge(database: Database, storage: MemoryObjectStore, index: UnreliableIndex) -> Purge:
-    return Purge(database, storage, index)
-
-
-@pytest.fixture
-async def model(database: Database) -> EmbeddingModel:
-    return await activate_model(database)
 
 
 @pytest.fixture
@@ -65,11 +34,6 @@ async def s3(stores: Stores) -> AsyncIterator[S3ObjectStore]:
     )
     yield opened
     await opened.close()
-
-
-async def delete(database: Database, image: Image) -> None:
-    async with database.begin() as session:
-        await images.delete(session, LOCAL_OWNER_ID, image.id)
 
 
 async def test_recording_waits_for_a_purge_of_the_same_bytes_and_for_no_other(database: Database) -> None:

@@ -1,31 +1,26 @@
-"""Purging on a real PostgreSQL and a real S3: what nobody uses goes, what anybody uses stays, whoever is faster."""
+"""Purging on a real PostgreSQL: what nobody uses goes, what anybody uses stays, whoever is faster."""
 
-from collections.abc import AsyncIterator
 from io import BytesIO
-from pathlib import Path
 
 import pytest
 import structlog
-from pydantic import SecretStr
 
-from common.db import embeddings, images
+from common.db import embeddings
 from common.db.engine import Database
-from common.db.models import LOCAL_OWNER_ID, EmbeddingModel, Image
+from common.db.models import EmbeddingModel, Image
 from common.errors import StorageUnavailable, VectorIndexUnavailable
 from common.payloads import payload_of
 from common.purge import Purge
-from common.settings import S3Settings
-from common.storage import ObjectStore, S3ObjectStore, thumbnail_key
+from common.storage import ObjectStore, thumbnail_key
 from common.vectors.base import Collection, Point
-from deploy.local.stores import Stores
 from tests.fakes.object_store import MemoryObjectStore
 from tests.fakes.unreliable_index import UnreliableIndex
-from tests.fixtures.indexes import unreliable_index
 from tests.fixtures.rows import (
     activate_model,
     age_tombstones,
     count,
     create_folder,
+    delete,
     keep_embeddings,
     new_image,
     record_done,
@@ -33,12 +28,6 @@ from tests.fixtures.rows import (
 )
 
 CONTENT = b"0123456789"
-
-
-@pytest.fixture
-async def index(tmp_path: Path) -> AsyncIterator[UnreliableIndex]:
-    async with unreliable_index(tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -56,20 +45,6 @@ async def model(database: Database) -> EmbeddingModel:
     return await activate_model(database)
 
 
-@pytest.fixture
-async def s3(stores: Stores) -> AsyncIterator[S3ObjectStore]:
-    opened = S3ObjectStore(
-        S3Settings(
-            endpoint=stores.s3_endpoint,
-            access_key=stores.s3_access_key,
-            secret_key=SecretStr(stores.s3_secret_key),
-            bucket=stores.bucket,
-        )
-    )
-    yield opened
-    await opened.close()
-
-
 async def store(storage: ObjectStore, image: Image) -> None:
     for key in (image.object_key, thumbnail_key(image.sha256)):
         await storage.put(key, BytesIO(CONTENT), len(CONTENT), "image/png")
@@ -80,11 +55,6 @@ async def index_point(index: UnreliableIndex, model: EmbeddingModel, image: Imag
     await index.ensure(collection)
     await index.upsert(collection, [Point(image.id, unit_vector(), payload_of(image))])
     return collection
-
-
-async def delete(database: Database, image: Image) -> None:
-    async with database.begin() as session:
-        await images.delete(session, LOCAL_OWNER_ID, image.id)
 
 
 async def cached(database: Database, model: EmbeddingModel, image: Image) -> bool:
