@@ -141,16 +141,7 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
         )
         internet = Internet(settings.imports.concurrent)
         stack.callback(internet.close)
-        downloads = Downloads(
-            database,
-            storage,
-            Fetcher(internet.network, settings.imports.timeout_s),
-            settings.imports,
-            settings.upload,
-            worker=worker_name(),
-            process=pipeline.process_all,
-            may_store=lambda: breakers[STORAGE].closed,
-        )
+        downloads = _create_downloads(settings, internet, database, storage, pipeline, breakers)
         yield WorkerContext(
             database, storage, vectors, embedder, breakers, pipeline, leases, sweeper, operations, schedule, downloads
         )
@@ -162,6 +153,26 @@ def _create_gate(database: Database, breakers: Breakers, model_id: int) -> Gate:
             return await embeddings.find_embedded(session, model_id, ids)
 
     return Gate(breakers, find_embedded)
+
+
+def _create_downloads(
+    settings: WorkerSettings,
+    internet: Internet,
+    database: Database,
+    storage: ObjectStore,
+    pipeline: Pipeline,
+    breakers: Breakers,
+) -> Downloads:
+    return Downloads(
+        database,
+        storage,
+        Fetcher(internet.network, settings.imports.timeout_s),
+        settings.imports,
+        settings.upload,
+        worker=worker_name(),
+        process=pipeline.process_all,
+        may_store=lambda: breakers[STORAGE].closed,
+    )
 
 
 def _create_decoder(settings: WorkerSettings, served: ModelInfo) -> DecodePool:
