@@ -145,16 +145,7 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
             ),
             operations=Operations(database, worker_name(), [audits], lease),
             audit_schedule=_create_schedule(settings.worker, database, breakers),
-            downloads=Downloads(
-                database,
-                storage,
-                Fetcher(internet.network, settings.imports.timeout_s),
-                settings.imports,
-                settings.upload,
-                worker=worker_name(),
-                process=pipeline.process_all,
-                may_store=lambda: breakers[STORAGE].closed,
-            ),
+            downloads=_create_downloads(settings, internet, database, storage, pipeline, breakers),
         )
 
 
@@ -173,6 +164,26 @@ def _create_schedule(settings: PipelineSettings, database: Database, breakers: B
         sample=settings.audit_sample,
         at=settings.audit_at,
         settle=timedelta(seconds=settings.audit_settle_s),
+    )
+
+
+def _create_downloads(
+    settings: WorkerSettings,
+    internet: Internet,
+    database: Database,
+    storage: ObjectStore,
+    pipeline: Pipeline,
+    breakers: Breakers,
+) -> Downloads:
+    return Downloads(
+        database,
+        storage,
+        Fetcher(internet.network, settings.imports.timeout_s),
+        settings.imports,
+        settings.upload,
+        worker=worker_name(),
+        process=pipeline.process_all,
+        may_store=lambda: breakers[STORAGE].closed,
     )
 
 
