@@ -39,6 +39,7 @@ class Ask:
 
 ASKS = [
     Ask("POST", "/images/upload", 202, more=PICTURE),
+    Ask("POST", "/images/import", 403, more={"json": {"url": "https://pictures.example/a.png"}}),
     Ask("GET", "/images", 200),
     Ask("POST", "/images/status", 200, more={"json": {"ids": [str(uuid4())]}}),
     Ask("GET", "/images/{id}", 200),
@@ -53,6 +54,7 @@ ASKS = [
     Ask("GET", "/images/{id}/thumbnail", 200, BYTES),
     Ask("DELETE", MISSING, 404),
     Ask("GET", "/search/text", 422),
+    Ask("POST", "/search", 422, more={"json": {}}),
     Ask("POST", "/search/image", 200, more=PICTURE),
     Ask("GET", "/health", 200),
     Ask("GET", "/ready", 200),
