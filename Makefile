@@ -21,7 +21,7 @@ demo: $(VENV)/local.stamp ## Upload drawn sample pictures and search them (start
 
 test: $(VENV)/dev.stamp ## Run the whole test suite and hold its branch coverage against the bar
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/coverage run -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --include 'common/*,api/*,worker/*' --fail-under 90
 

@@ -4,13 +4,24 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from deploy.local.stores import Stores
 from tests.fixtures.stores import running_stores
 
 pytest_plugins = ["tests.fixtures.children", "tests.fixtures.cli", "tests.fixtures.database", "tests.fixtures.services"]
 
-_SLOW_TO_START = ("running", "embedder_url")
+_TOGETHER = {
+    "the system under fault": ("tests/faults/",),
+    "the embedder": (
+        "tests/integration/api/",
+        "tests/integration/audit/test_lost_collection.py",
+        "tests/integration/test_embedder.py",
+        "tests/integration/test_gate.py",
+        "tests/integration/test_worker.py",
+    ),
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -19,11 +30,15 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Run the tests that share something slow to start in one process, so that it is started once."""
-    for name in _SLOW_TO_START:
-        if name in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group(name))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Have `--dist loadfile` keep together what shares something slow to start, so that it is started once."""
+    return _Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+class _Scheduling(LoadFileScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((group for group, paths in _TOGETHER.items() if file.startswith(paths)), file)
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,10 @@
 import math
 from importlib.util import find_spec
 
-from qdrant_client import AsyncQdrantClient
-
 from common.attributes import Declared
 from common.errors import ConfigurationError
 from common.settings import QdrantSettings
 from common.vectors.base import VectorIndex
-from common.vectors.qdrant import QdrantIndex
 
 _POOL_SIZE = 32
 
@@ -31,6 +28,11 @@ def create_vector_index(settings: QdrantSettings, attributes: Declared | None = 
         return EdgeIndex(settings.path, timeout_s=settings.timeout_s, attributes=attributes)
     if settings.url is None:
         raise ConfigurationError("set QDRANT__URL (a Qdrant server) or QDRANT__PATH (a folder for an embedded index)")
+    # A fifth of a service's imports, and the local stack has no server to talk to.
+    from qdrant_client import AsyncQdrantClient  # noqa: PLC0415
+
+    from common.vectors.qdrant import QdrantIndex  # noqa: PLC0415
+
     client = AsyncQdrantClient(
         url=settings.url,
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,

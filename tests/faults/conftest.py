@@ -19,9 +19,9 @@ _WIDTH = 110
 Verdict = Callable[..., Awaitable[Outcome]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    """Everything, started once."""
+    """Everything, started once; gone when these tests are over, as it is never idle."""
     async with running_system(tmp_path_factory.mktemp("faults") / "home") as system:
         yield system
 

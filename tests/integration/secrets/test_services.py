@@ -68,11 +68,23 @@ async def running(create_service: CreateService) -> AsyncIterator[Running]:
         yield both
 
 
-async def test_while_stores_come_and_go(running: Running, lines: Lines, assert_discreet: AssertDiscreet) -> None:
+async def test_in_every_trouble(
+    running: Running, lines: Lines, stores: Stores, database_url: str, assert_discreet: AssertDiscreet
+) -> None:
     await settled(running.client, await uploaded_ids(running.client, pictures.jpeg(seed=1)))
-    for seed, (line, word) in enumerate(
-        [(lines.database, "database_unavailable"), (lines.redis, "hint_lost"), (lines.storage, "storage_unavailable")]
-    ):
+    await let_stores_come_and_go(running, lines)
+    await meet_defects(running, database_url)
+    await change_passwords(running, stores, database_url)
+    said = await running.everything_said()
+    assert '"level": "debug"' in said, "they were at their most talkative"
+    assert said.count('"frames"') >= 2, "both have told where the defects are"
+    assert_discreet(said)
+
+
+async def let_stores_come_and_go(running: Running, lines: Lines) -> None:
+    """Cut the line to each store until the api has noticed."""
+    words = {lines.database: "database_unavailable", lines.redis: "hint_lost", lines.storage: "storage_unavailable"}
+    for seed, (line, word) in enumerate(words.items()):
         await line.refuse()
         await upload(running.client, pictures.jpeg(seed=10 + seed))
         await running.api.until_said(word)
@@ -80,28 +92,21 @@ async def test_while_stores_come_and_go(running: Running, lines: Lines, assert_d
         await line.heal()
         await running.until_ready()
     await settled(running.client, await uploaded_ids(running.client, pictures.jpeg(seed=2)))
-    said = await running.everything_said()
-    assert '"level": "debug"' in said, "they were at their most talkative"
-    assert_discreet(said)
 
 
-async def test_by_defects_in_a_request_and_in_a_stage(
-    running: Running, database_url: str, assert_discreet: AssertDiscreet
-) -> None:
+async def meet_defects(running: Running, database_url: str) -> None:
+    """Have a stage, and a request, fail in a way that nobody expects."""
     await execute(database_url, "ALTER TABLE embeddings RENAME TO elsewhere")
     await uploaded_ids(running.client, pictures.jpeg(seed=3))
     await running.worker.until_said("UndefinedTableError")
     await execute(database_url, "ALTER TABLE images RENAME TO gone")
     assert (await running.client.get("/images")).status_code == 500
     await running.api.until_said("UndefinedTableError")
-    said = await running.everything_said()
-    assert said.count('"frames"') >= 2, "both have told where it happened"
-    assert_discreet(said)
+    await execute(database_url, "ALTER TABLE gone RENAME TO images", "ALTER TABLE elsewhere RENAME TO embeddings")
 
 
-async def test_when_the_passwords_are_no_longer_right(
-    running: Running, stores: Stores, database_url: str, assert_discreet: AssertDiscreet
-) -> None:
+async def change_passwords(running: Running, stores: Stores, database_url: str) -> None:
+    """Have the stores know other passwords than the services do."""
     await set_redis_password(stores, "another")
     await uploaded_ids(running.client, pictures.jpeg(seed=4))
     await running.api.until_said("hint_lost")
@@ -110,7 +115,6 @@ async def test_when_the_passwords_are_no_longer_right(
     assert (await upload(running.client, pictures.jpeg(seed=5))).status_code == 503
     await running.worker.until_said("InvalidPasswordError")
     await running.ask()
-    assert_discreet(await running.everything_said())
 
 
 @pytest.mark.parametrize("wrong", ["database password", "storage key", "queue address", "settings"])

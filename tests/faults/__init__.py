@@ -1,0 +1,1 @@
+"""Faults, and the system that has to bear them."""
