@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+import common.vectors.qdrant  # noqa: F401 - else imported when the clock is wrong, and its models know no such datetime
 import worker.context as composition
 from tests.faults.boundaries import between, clock_file
 from worker.extensions import arrange

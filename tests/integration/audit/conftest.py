@@ -8,9 +8,10 @@ import pytest
 from common.db.engine import Database
 from deploy.local.stores import Stores
 from tests.fakes.unreliable_index import UnreliableIndex
-from tests.fixtures.auditing import Collected, empty_bucket
+from tests.fixtures.auditing import Collected
 from tests.fixtures.indexes import unreliable_index
 from tests.fixtures.rows import activate_model
+from tests.fixtures.stores import empty_bucket
 
 
 @pytest.fixture
@@ -23,5 +24,5 @@ async def index(tmp_path: Path) -> AsyncIterator[UnreliableIndex]:
 @pytest.fixture
 async def collected(stores: Stores, database: Database, index: UnreliableIndex) -> AsyncIterator[Collected]:
     """No images yet, on stores of the test's own."""
-    async with empty_bucket(stores) as storage:
+    async with empty_bucket(stores, "audit") as storage:
         yield Collected(database, storage, index, await activate_model(database))
