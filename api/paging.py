@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from common.errors import InvalidInput
-from common.vectors.base import Match
+from common.vectors.base import MAX_MATCHES, Match
 
-MAX_SEARCH_DEPTH = 1000
+MAX_SEARCH_DEPTH = MAX_MATCHES
 """How deep search results can be paged: the vector index ranks everything before a page anew."""
 
 

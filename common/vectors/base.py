@@ -19,8 +19,8 @@ from common.attributes import Value
 NORM_TOLERANCE = 1e-3
 """How far from 1 the L2 norm of a vector may be and still count as normalised."""
 
-MAX_WINDOW = 1_000
-"""Largest `offset + limit` of a query: a page at an offset costs as much as everything before it."""
+MAX_MATCHES = 1_000
+"""Most matches of a query."""
 
 _LAST = 2**128 - 1
 
@@ -171,26 +171,24 @@ class VectorIndex(Protocol):
         *,
         filter: Filter,  # noqa: A002
         limit: int,
-        offset: int = 0,
         min_score: float | None = None,
         exclude: Sequence[UUID] = (),
     ) -> list[Match]:
         """Return the points nearest to a vector, best first, equal scores in the order of their ids.
 
-        The filter is applied inside the search, so it never shortens a page. A server searches large collections
+        The filter is applied inside the search, so it never shortens the answer. A server searches large collections
         through an HNSW graph, whose ranking is exact up to its recall; the engine in this process compares them all.
 
         Args:
             collection: where to look.
             vector: float32 of shape `(dim,)`, normalised.
             filter: which points count.
-            limit: most matches to return, at least 1.
-            offset: matches to skip; `offset + limit` is at most `MAX_WINDOW`.
+            limit: most matches to return, 1 to `MAX_MATCHES`.
             min_score: leave out points less similar than this.
             exclude: points to leave out, such as the image that is asked about.
 
         Raises:
-            ValueError: the vector, or the window of `limit` and `offset`, is not as described.
+            ValueError: the vector or the limit is not as described.
         """
 
     async def fetch(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:
@@ -229,12 +227,12 @@ def validate_points(collection: Collection, points: Sequence[Point]) -> None:
             raise ValueError(f"point {point.id}: {problem}")
 
 
-def validate_query(collection: Collection, vector: NDArray[np.float32], limit: int, offset: int) -> None:
-    """Raise `ValueError` unless vector and window are what `VectorIndex.query` takes."""
+def validate_query(collection: Collection, vector: NDArray[np.float32], limit: int) -> None:
+    """Raise `ValueError` unless vector and limit are what `VectorIndex.query` takes."""
     if problem := _problem(collection, vector):
         raise ValueError(f"query: {problem}")
-    if limit < 1 or offset < 0 or offset + limit > MAX_WINDOW:
-        raise ValueError(f"query: a window within the first {MAX_WINDOW}, got {limit} from {offset}")
+    if not 1 <= limit <= MAX_MATCHES:
+        raise ValueError(f"query: a limit from 1 to {MAX_MATCHES}, got {limit}")
 
 
 def _problem(collection: Collection, vector: NDArray[np.float32]) -> str | None:

@@ -16,7 +16,7 @@ from common.attributes import Declared
 from common.errors import ConfigurationError, LikenessError, VectorIndexUnavailable
 from common.vectors.base import Collection, Filter, Match, Payload, Point, next_id, validate_points, validate_query
 from common.vectors.edge_shard import Shard
-from common.vectors.ranking import page
+from common.vectors.ranking import settle_order
 
 Answer = TypeVar("Answer")
 
@@ -71,12 +71,11 @@ class EdgeIndex:
         *,
         filter: Filter,  # noqa: A002
         limit: int,
-        offset: int = 0,
         min_score: float | None = None,
         exclude: Sequence[UUID] = (),
     ) -> list[Match]:
         """See `VectorIndex.query`."""
-        validate_query(collection, vector, limit, offset)
+        validate_query(collection, vector, limit)
         numbers = vector.tolist()
 
         async def search(size: int) -> list[Match]:
@@ -87,7 +86,7 @@ class EdgeIndex:
                 ),
             )
 
-        return await page(search, limit=limit, offset=offset)
+        return await settle_order(search, limit)
 
     async def fetch(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:
         """See `VectorIndex.fetch`."""

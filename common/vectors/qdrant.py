@@ -30,7 +30,7 @@ from common.vectors.base import (
     validate_points,
     validate_query,
 )
-from common.vectors.ranking import MAX_SEARCH, page
+from common.vectors.ranking import MAX_SEARCH, settle_order
 from common.vectors.schema import Kind, from_fields, indexed_fields, to_conditions, to_fields
 
 Item = TypeVar("Item")
@@ -129,12 +129,11 @@ class QdrantIndex:
         *,
         filter: Filter,  # noqa: A002
         limit: int,
-        offset: int = 0,
         min_score: float | None = None,
         exclude: Sequence[UUID] = (),
     ) -> list[Match]:
         """See `VectorIndex.query`."""
-        validate_query(collection, vector, limit, offset)
+        validate_query(collection, vector, limit)
         numbers = vector.tolist()
         conditions = _to_filter(filter, exclude)
 
@@ -152,7 +151,7 @@ class QdrantIndex:
                 )
             return [Match(UUID(str(point.id)), point.score) for point in response.points]
 
-        return await page(search, limit=limit, offset=offset)
+        return await settle_order(search, limit)
 
     async def fetch(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:
         """See `VectorIndex.fetch`."""

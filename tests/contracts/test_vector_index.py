@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from common.errors import ConfigurationError
-from common.vectors.base import MAX_WINDOW, Collection, Filter, Match, Point, VectorIndex
+from common.vectors.base import MAX_MATCHES, Collection, Filter, Match, Point, VectorIndex
 from tests.contracts.brute_force import ALICE, BOB, DIM, QUERY, Vector, brute_force, points, same, vectors
 from tests.contracts.conftest import KINDS, CreateCollection, open_index
 
@@ -42,7 +42,7 @@ async def gallery(index: VectorIndex, create_collection: CreateCollection) -> Ga
 
 
 async def everything(index: VectorIndex, collection: Collection, owner_id: UUID = ALICE) -> set[UUID]:
-    found = await index.query(collection, QUERY, filter=Filter(owner_id), limit=MAX_WINDOW)
+    found = await index.query(collection, QUERY, filter=Filter(owner_id), limit=MAX_MATCHES)
     return {match.id for match in found}
 
 
@@ -54,9 +54,8 @@ async def test_ranks_like_brute_force(gallery: Gallery) -> None:
 
 async def test_a_page_may_be_longer_than_what_there_is(gallery: Gallery) -> None:
     ranking = brute_force(gallery.points, QUERY, Filter(BOB))
-    assert same(await gallery.query(QUERY, Filter(BOB), limit=MAX_WINDOW), ranking)
-    assert same(await gallery.query(QUERY, Filter(BOB), limit=9, offset=len(ranking) - 2), ranking[-2:])
-    assert await gallery.query(QUERY, Filter(BOB), limit=5, offset=len(ranking)) == []
+    assert same(await gallery.query(QUERY, Filter(BOB), limit=MAX_MATCHES), ranking)
+    assert same(await gallery.query(QUERY, Filter(BOB), limit=len(ranking) + 9), ranking)
 
 
 async def test_an_empty_collection_answers(index: VectorIndex, collection: Collection) -> None:
@@ -80,31 +79,28 @@ async def test_what_is_excluded_makes_room_for_the_next(gallery: Gallery) -> Non
     assert same(found, [match for match in ranking if match.id not in exclude][:10])
 
 
-async def test_pages_follow_each_other(gallery: Gallery) -> None:
-    found: list[Match] = []
-    for offset in range(0, 400, 37):
-        found += await gallery.query(QUERY, Filter(ALICE), limit=37, offset=offset)
-    assert same(found, brute_force(gallery.points, QUERY, Filter(ALICE)))
+async def test_a_longer_answer_begins_like_a_shorter_one(gallery: Gallery) -> None:
+    ranking = brute_force(gallery.points, QUERY, Filter(ALICE))
+    for limit in (1, 36, 37, len(ranking) - 1):
+        assert same(await gallery.query(QUERY, Filter(ALICE), limit=limit), ranking[:limit])
 
 
-async def test_equal_scores_are_paged_by_id(index: VectorIndex, collection: Collection) -> None:
+async def test_equal_scores_are_ordered_by_id(index: VectorIndex, collection: Collection) -> None:
     """As happens when one picture is in several folders."""
     near, far = vectors(2, seed=3)
     payload = points(1, owner_id=ALICE)[0].payload
     stored = [Point(uuid4(), vector, payload) for vector in [near] * 40 + [far] * 40]
     await index.upsert(collection, stored)
-    found: list[Match] = []
-    for offset in range(0, 80, 7):
-        found += await index.query(collection, near, filter=Filter(ALICE), limit=7, offset=offset)
     expected = sorted(point.id for point in stored[:40]) + sorted(point.id for point in stored[40:])
-    assert [match.id for match in found] == expected
+    for limit in range(7, 91, 7):
+        found = await index.query(collection, near, filter=Filter(ALICE), limit=limit)
+        assert [match.id for match in found] == expected[:limit]
 
 
 async def test_less_similar_than_the_least_score_is_left_out(gallery: Gallery) -> None:
     ranking = brute_force(gallery.points, QUERY, Filter(ALICE))
     between = (ranking[11].score + ranking[12].score) / 2
     assert same(await gallery.query(QUERY, Filter(ALICE), limit=50, min_score=between), ranking[:12])
-    assert await gallery.query(QUERY, Filter(ALICE), limit=50, offset=12, min_score=between) == []
 
 
 async def test_a_vector_is_its_own_best_match(gallery: Gallery) -> None:
@@ -155,10 +151,10 @@ async def test_scrolling_goes_on_after_an_id_whether_or_not_it_is_there(
     assert await index.scroll(collection, after=first, limit=10) == [last]
 
 
-@pytest.mark.parametrize(("limit", "offset"), [(0, 0), (1, -1), (1, MAX_WINDOW), (MAX_WINDOW + 1, 0)])
-async def test_windows_are_bounded(gallery: Gallery, limit: int, offset: int) -> None:
-    with pytest.raises(ValueError, match="window"):
-        await gallery.query(QUERY, Filter(ALICE), limit=limit, offset=offset)
+@pytest.mark.parametrize("limit", [-1, 0, MAX_MATCHES + 1])
+async def test_limits_are_bounded(gallery: Gallery, limit: int) -> None:
+    with pytest.raises(ValueError, match="limit"):
+        await gallery.query(QUERY, Filter(ALICE), limit=limit)
 
 
 async def test_upsert_replaces_vector_and_payload(index: VectorIndex, collection: Collection) -> None:

