@@ -1,14 +1,17 @@
 """Declared attributes in requests: conditions on them, and values that they may have."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from api.schemas.text import JsonObject
 from common.attributes import AttributeKind, Declared, fits, spell
 from common.errors import InvalidInput
 from common.vectors.base import AnyOf, Between, Condition, During, Equals
 
+_JSON: TypeAdapter[dict[str, Any]] = TypeAdapter(JsonObject)
 _BOUNDS = frozenset({"gte", "gt", "lte", "lt"})
 _MAX_VALUES = 50
 _RANGED = frozenset({AttributeKind.INTEGER, AttributeKind.NUMBER, AttributeKind.DATETIME})
@@ -51,11 +54,9 @@ def parse_json_conditions(text: str | None, declared: Declared) -> tuple[Conditi
     if text is None:
         return ()
     try:
-        given = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput("the parameter `attributes` is no JSON", code="invalid_attribute_filter") from error
-    if not isinstance(given, dict):
-        raise InvalidInput("the parameter `attributes` is no JSON object", code="invalid_attribute_filter")
+        given = _JSON.validate_json(text)
+    except ValidationError as error:
+        raise InvalidInput("the parameter `attributes` is no JSON object", code="invalid_attribute_filter") from error
     return parse_conditions(given, declared)
 
 

@@ -5,9 +5,10 @@ the vector index's payload; those that `SEARCH__ATTRIBUTES` declares are indexed
 these alone. So declaring one more builds an index, and writes no point anew.
 """
 
+import math
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -18,6 +19,9 @@ Value = str | int | float
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 """Names that need no quotes in a path of the vector index."""
+
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+"""What Python and the vector index both read, and alike; Python knows more of ISO 8601, on which the index chokes."""
 
 MAX_TEXT = 256
 """Longer texts are for reading, not for filtering."""
@@ -60,7 +64,7 @@ def fits(value: object, kind: AttributeKind) -> bool:
         case int(), AttributeKind.INTEGER | AttributeKind.NUMBER:
             return abs(value) <= MAX_EXACT
         case float(), AttributeKind.NUMBER:
-            return True
+            return math.isfinite(value)  # Python reads NaN and Infinity in JSON
         case str(), AttributeKind.KEYWORD:
             return len(value) <= MAX_TEXT
         case str(), AttributeKind.DATETIME:
@@ -83,7 +87,10 @@ def filterable(attributes: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def _is_moment(text: str) -> bool:
-    try:
-        return datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
+    if not _MOMENT.fullmatch(text):
         return False
+    try:
+        datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):  # no such day, or none in UTC
+        return False
+    return True

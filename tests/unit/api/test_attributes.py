@@ -1,5 +1,6 @@
 """Conditions on declared attributes, as clients write them."""
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,6 +66,9 @@ def test_conditions(given: dict[str, Any], expected: Condition) -> None:
         {"made": "2026-01-01"},
         {"made": {"gte": 5}},
         {"brand": None},
+        {"price": {"lte": math.nan}},
+        {"price": math.inf},
+        {"made": {"gte": "2026-01-01T00:00:00+00:00:30"}},
     ],
     ids=str,
 )
@@ -82,7 +86,9 @@ def test_attributes_that_are_not_declared_are_named() -> None:
         parse_conditions({"size": 1}, {})
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "7", "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "7", "[" * 100_000, '{"price": NaN}', '{"brand": "\\ud800"}', '{"brand": "\\u0000"}']
+)
 def test_a_parameter_that_is_no_json_object(text: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         parse_json_conditions(text, DECLARED)

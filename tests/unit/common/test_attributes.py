@@ -1,5 +1,6 @@
 """Which values an attribute of each kind has, and what of an image's attributes the vector index gets."""
 
+import math
 from typing import Any
 
 import pytest
@@ -17,9 +18,21 @@ FITTING: dict[AttributeKind, list[Any]] = {
 UNFIT: dict[AttributeKind, list[Any]] = {
     AttributeKind.KEYWORD: ["a" * (MAX_TEXT + 1), 1, True, None, [], {}],
     AttributeKind.INTEGER: ["1", 1.0, True, MAX_EXACT + 1, None, [1]],
-    AttributeKind.NUMBER: ["1", True, MAX_EXACT + 1, None, [1.5]],
+    AttributeKind.NUMBER: ["1", True, MAX_EXACT + 1, None, [1.5], math.nan, math.inf, -math.inf],
     AttributeKind.BOOLEAN: [0, 1, "true", None],
-    AttributeKind.DATETIME: ["2026-01-01T00:00:00", "2026-01-01", "yesterday", 1767225600, None],
+    AttributeKind.DATETIME: [
+        "2026-01-01T00:00:00",
+        "2026-01-01",
+        "yesterday",
+        1767225600,
+        None,
+        "20260101T000000Z",
+        "2026-W01-4T00:00:00Z",
+        "2026-01-01T00:00Z",
+        "2026-01-01T00:00:00+00:00:30",
+        "2026-02-30T00:00:00Z",
+        "0001-01-01T00:00:00+23:59",
+    ],
 }
 
 
