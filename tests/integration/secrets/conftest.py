@@ -184,15 +184,19 @@ class Service:
                 with suppress(httpx.TransportError):
                     if (await client.get(f"{self.url}/ready", timeout=10)).is_success:
                         return
-                assert self._process is not None
-                assert self._process.returncode is None, self.output[-2000:]
+                self._assert_running()
                 await asyncio.sleep(0.05)
 
     async def until_said(self, words: str) -> None:
         """Wait until these words are in its output."""
         async with asyncio.timeout(_START_S):
-            while words not in self.output:  # noqa: ASYNC110 - it is a file
+            while words not in self.output:
+                self._assert_running()
                 await asyncio.sleep(0.05)
+
+    def _assert_running(self) -> None:
+        assert self._process is not None
+        assert self._process.returncode is None, self.output[-2000:]
 
 
 CreateService = Callable[..., Service]
