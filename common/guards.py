@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from common.breakers import Breaker
 from common.storage import MAX_LISTED, ListedObject, ObjectInfo, ObjectStore
-from common.vectors.base import Collection, Filter, Match, Payload, Point, VectorIndex
+from common.vectors.base import Collection, Facet, Facetable, Filter, Match, Payload, Point, VectorIndex
 
 
 class GuardedObjectStore:
@@ -110,6 +110,18 @@ class GuardedVectorIndex:
             return await self._index.query(
                 collection, vector, filter=filter, limit=limit, min_score=min_score, exclude=exclude
             )
+
+    async def facet(
+        self,
+        collection: Collection,
+        field: Facetable,
+        *,
+        filter: Filter,  # noqa: A002
+        limit: int,
+    ) -> list[Facet]:
+        """See `VectorIndex`."""
+        with self._breaker.guard():
+            return await self._index.facet(collection, field, filter=filter, limit=limit)
 
     async def fetch(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:
         """See `VectorIndex`."""

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -21,6 +21,12 @@ NORM_TOLERANCE = 1e-3
 
 MAX_MATCHES = 1_000
 """Most matches of a query."""
+
+MAX_FACETS = 100
+"""Most values of a facet."""
+
+Facetable = Literal["category", "tags"]
+"""The fields by whose values points can be counted."""
 
 _LAST = 2**128 - 1
 
@@ -136,6 +142,14 @@ class Match:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """How many points have a value."""
+
+    value: str
+    count: int
+
+
 class VectorIndex(Protocol):
     """Points by id, in collections that never mix. A collection must be known by `ensure` before it is used.
 
@@ -189,6 +203,20 @@ class VectorIndex(Protocol):
 
         Raises:
             ValueError: the vector or the limit is not as described.
+        """
+
+    async def facet(
+        self,
+        collection: Collection,
+        field: Facetable,
+        *,
+        filter: Filter,  # noqa: A002
+        limit: int,
+    ) -> list[Facet]:
+        """Count the points that pass a filter by the values of a field, exactly.
+
+        Most frequent first, equal counts in the order of the values. Which of equals are left out by the limit, 1 to
+        `MAX_FACETS`, is not settled.
         """
 
     async def fetch(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:

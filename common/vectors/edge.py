@@ -14,9 +14,20 @@ from numpy.typing import NDArray
 
 from common.attributes import Declared
 from common.errors import ConfigurationError, LikenessError, VectorIndexUnavailable
-from common.vectors.base import Collection, Filter, Match, Payload, Point, next_id, validate_points, validate_query
+from common.vectors.base import (
+    Collection,
+    Facet,
+    Facetable,
+    Filter,
+    Match,
+    Payload,
+    Point,
+    next_id,
+    validate_points,
+    validate_query,
+)
 from common.vectors.edge_shard import Shard
-from common.vectors.ranking import settle_order
+from common.vectors.ranking import order_facets, settle_order
 
 Answer = TypeVar("Answer")
 
@@ -87,6 +98,17 @@ class EdgeIndex:
             )
 
         return await settle_order(search, limit)
+
+    async def facet(
+        self,
+        collection: Collection,
+        field: Facetable,
+        *,
+        filter: Filter,  # noqa: A002
+        limit: int,
+    ) -> list[Facet]:
+        """See `VectorIndex.facet`."""
+        return order_facets(await self._run(self._reader, lambda: self._shard(collection).facet(field, filter, limit)))
 
     async def fetch(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:
         """See `VectorIndex.fetch`."""

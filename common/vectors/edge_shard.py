@@ -27,6 +27,7 @@ from qdrant_edge import (
     EdgeOptimizersConfig,
     EdgeShard,
     EdgeVectorParams,
+    FacetRequest,
     FieldCondition,
     HasIdCondition,
     KeywordIndexParams,
@@ -54,6 +55,8 @@ from common.vectors.base import (
     Condition,
     During,
     Equals,
+    Facet,
+    Facetable,
     Filter,
     Match,
     Payload,
@@ -148,6 +151,11 @@ class Shard:
             with_vector=False,
         )
         return [Match(_uuid(point.id), point.score) for point in self._engine.query(request)]
+
+    def facet(self, field: Facetable, wanted: Filter, limit: int) -> list[Facet]:
+        """Return the most frequent values of a field; equal counts in any order."""
+        request = FacetRequest(field, limit=limit, exact=True, filter=_to_filter(wanted, ()))
+        return [Facet(str(hit.value), hit.count) for hit in self._engine.facet(request).hits]
 
     def fetch(self, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:
         """Return the vectors of those points that exist."""

@@ -22,6 +22,8 @@ from common.vectors.base import (
     Condition,
     During,
     Equals,
+    Facet,
+    Facetable,
     Filter,
     Match,
     Payload,
@@ -30,7 +32,7 @@ from common.vectors.base import (
     validate_points,
     validate_query,
 )
-from common.vectors.ranking import MAX_SEARCH, settle_order
+from common.vectors.ranking import MAX_SEARCH, order_facets, settle_order
 from common.vectors.schema import Kind, from_fields, indexed_fields, to_conditions, to_fields
 
 Item = TypeVar("Item")
@@ -152,6 +154,21 @@ class QdrantIndex:
             return [Match(UUID(str(point.id)), point.score) for point in response.points]
 
         return await settle_order(search, limit)
+
+    async def facet(
+        self,
+        collection: Collection,
+        field: Facetable,
+        *,
+        filter: Filter,  # noqa: A002
+        limit: int,
+    ) -> list[Facet]:
+        """See `VectorIndex.facet`."""
+        async with self._asking(collection):
+            response = await self._client.facet(
+                collection.name, field, facet_filter=_to_filter(filter, ()), limit=limit, exact=True
+            )
+        return order_facets(Facet(str(hit.value), hit.count) for hit in response.hits)
 
     async def fetch(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:
         """See `VectorIndex.fetch`."""

@@ -4,9 +4,9 @@ The same picture in two folders has the same vector, so equal scores are common.
 another one for each limit, so that pages cut from its answers would show some of them twice and others never.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
-from common.vectors.base import MAX_MATCHES, Match
+from common.vectors.base import MAX_MATCHES, Facet, Match
 
 Search = Callable[[int], Awaitable[list[Match]]]
 """Returns so many of the best matches; which of equals, and in which order, is up to it."""
@@ -30,3 +30,8 @@ async def settle_order(search: Search, limit: int) -> list[Match]:
         if len(found) < size or found[limit - 1].score > found[-1].score or size >= MAX_SEARCH:
             return found[:limit]
         size = min(4 * size, MAX_SEARCH)
+
+
+def order_facets(facets: Iterable[Facet]) -> list[Facet]:
+    """Return facets with the most frequent first, equal counts by value."""
+    return sorted(facets, key=lambda facet: (-facet.count, facet.value))

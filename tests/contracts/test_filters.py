@@ -1,5 +1,6 @@
 """Filters, each with every other, on every vector index; the judge is brute force."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from itertools import product
@@ -7,8 +8,19 @@ from uuid import UUID
 
 import pytest
 
-from common.vectors.base import AnyOf, Between, Collection, Condition, During, Equals, Filter, Point, VectorIndex
-from tests.contracts.brute_force import ALICE, CATEGORIES, FIRST, FOLDERS, QUERY, brute_force, points, same
+from common.vectors.base import (
+    AnyOf,
+    Between,
+    Collection,
+    Condition,
+    During,
+    Equals,
+    Facet,
+    Filter,
+    Point,
+    VectorIndex,
+)
+from tests.contracts.brute_force import ALICE, CATEGORIES, FIRST, FOLDERS, QUERY, TAGS, brute_force, holds, points, same
 from tests.contracts.conftest import CreateCollection
 
 pytestmark = [
@@ -78,6 +90,30 @@ async def test_filters_like_brute_force(
         assert same(await index.query(shop, QUERY, filter=wanted, limit=LIMIT), expected), wanted
         passed += bool(expected)
     assert passed > 1, "filters that nothing passes prove nothing"
+
+
+async def test_facets_count_what_passes(index: VectorIndex, shop: Collection, stored: Sequence[Point]) -> None:
+    """Queries have met every combination of filters; here each condition is met once."""
+    filters = [Filter(ALICE, None, *some, LATER) for some in product(CATEGORY, ALL_TAGS, ANY_TAGS)]
+    filters += [Filter(ALICE, attributes=conditions) for conditions in ATTRIBUTES.values()]
+    for wanted in filters:
+        passing = [point.payload for point in stored if holds(wanted, point.payload)]
+        categories = Counter(payload.category for payload in passing if payload.category is not None)
+        assert await index.facet(shop, "category", filter=wanted, limit=10) == most_common(categories)
+        tagged = Counter(tag for payload in passing for tag in payload.tags)
+        assert await index.facet(shop, "tags", filter=wanted, limit=10) == most_common(tagged)
+
+
+def most_common(counts: Counter[str]) -> list[Facet]:
+    return [Facet(value, count) for value, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+
+
+async def test_the_most_frequent_facets_come_first(
+    index: VectorIndex, shop: Collection, stored: Sequence[Point]
+) -> None:
+    everything = await index.facet(shop, "tags", filter=Filter(ALICE), limit=10)
+    assert len(everything) == len(TAGS)
+    assert await index.facet(shop, "tags", filter=Filter(ALICE), limit=1) == everything[:1]
 
 
 NOTHING = {

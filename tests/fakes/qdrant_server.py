@@ -7,9 +7,11 @@ told by `PUT /script` to misbehave: `{"torn_upserts": 2}` has the next two upser
 
 import operator
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -90,6 +92,15 @@ class _Collection:
             if lowest is None or -score >= lowest
         ]
 
+    def facet(self, body: Json) -> list[Json]:
+        """Count points by the values of a field."""
+        if body["key"] not in self.indexed:
+            raise Refused(400, f"there is no index for {body['key']!r}")
+        values = (_at(body["key"], self.points[id_].payload) for id_ in self.select(body.get("filter")))
+        counts = Counter(chain.from_iterable(set(value) if isinstance(value, list) else [value] for value in values))
+        counts.pop(None, None)
+        return [{"value": value, "count": count} for value, count in counts.most_common(body.get("limit") or 10)]
+
     def describe(self) -> Json:
         """Return what `GET /collections/{name}` answers."""
         optimizers = {"deleted_threshold": 0.2, "vacuum_min_vector_number": 1, "default_segment_number": 0}
@@ -169,6 +180,7 @@ class QdrantServer:
             ("PUT", f"{one}/points/payload"): self._overwrite_payload,
             ("POST", f"{one}/points/delete"): self._delete,
             ("POST", f"{one}/points/query"): self._query,
+            ("POST", f"{one}/facet"): self._facet,
             ("POST", f"{one}/points/scroll"): self._scroll,
             ("POST", f"{one}/points/count"): self._count,
         }
@@ -235,6 +247,9 @@ class QdrantServer:
 
     def _query(self, name: str, body: Json) -> Json:
         return {"points": self._get(name).search(body)}
+
+    def _facet(self, name: str, body: Json) -> Json:
+        return {"hits": self._get(name).facet(body)}
 
     def _scroll(self, name: str, body: Json) -> Json:
         collection = self._get(name)

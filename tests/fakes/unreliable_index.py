@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import VectorIndexUnavailable
-from common.vectors.base import Collection, Filter, Match, Payload, Point, VectorIndex
+from common.vectors.base import Collection, Facet, Facetable, Filter, Match, Payload, Point, VectorIndex
 
 
 class UnreliableIndex:
@@ -55,6 +55,18 @@ class UnreliableIndex:
         return await self._index.query(
             collection, vector, filter=filter, limit=limit, min_score=min_score, exclude=exclude
         )
+
+    async def facet(
+        self,
+        collection: Collection,
+        field: Facetable,
+        *,
+        filter: Filter,  # noqa: A002
+        limit: int,
+    ) -> list[Facet]:
+        """See `VectorIndex`."""
+        self._answer("facet")
+        return await self._index.facet(collection, field, filter=filter, limit=limit)
 
     async def fetch(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:
         """See `VectorIndex`."""

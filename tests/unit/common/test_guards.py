@@ -81,6 +81,7 @@ INDEX_CALLS: dict[str, Callable[[GuardedVectorIndex], Awaitable[object]]] = {
     "ensure": lambda index: index.ensure(COLLECTION),
     "upsert": lambda index: index.upsert(COLLECTION, []),
     "delete": lambda index: index.delete(COLLECTION, []),
+    "facet": lambda index: index.facet(COLLECTION, "tags", filter=Filter(uuid4()), limit=1),
     "query": lambda index: index.query(COLLECTION, unit_vector(), filter=Filter(uuid4()), limit=1),
     "fetch": lambda index: index.fetch(COLLECTION, []),
     "count": lambda index: index.count(COLLECTION),
