@@ -27,17 +27,14 @@ def decode_position(cursor: str | None) -> Position | None:
         return None
     try:
         created_at, id_ = _decode(cursor)
-        at = datetime.fromisoformat(created_at)
-        if at.tzinfo is None:
-            raise InvalidCursor("this is no cursor of a listing")
-        return at.astimezone(UTC), UUID(id_)
+        return _moment(created_at), UUID(id_)
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidCursor("this is no cursor of a listing") from error
 
 
 def encode_seen(seen: Seen) -> str:
     """Make a cursor of how far a reader of search results is."""
-    return _encode([seen.count, seen.score, str(seen.id)])
+    return _encode([seen.count, seen.score, str(seen.id), seen.as_of.isoformat() if seen.as_of else None])
 
 
 def decode_seen(cursor: str | None) -> Seen | None:
@@ -45,12 +42,20 @@ def decode_seen(cursor: str | None) -> Seen | None:
     if cursor is None:
         return None
     try:
-        count, score, id_ = _decode(cursor)
+        count, score, id_, as_of = _decode(cursor)
+        moment = _moment(as_of) if as_of is not None else None
         if type(count) is int and type(score) is float and 0 < count <= MAX_SEARCH_DEPTH and math.isfinite(score):
-            return Seen(count, score, UUID(id_))
-    except (TypeError, ValueError, AttributeError) as error:
+            return Seen(count, score, UUID(id_), moment)
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidCursor("this is no cursor of a search") from error
     raise InvalidCursor("this is no cursor of a search")
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a moment has a zone")
+    return moment.astimezone(UTC)
 
 
 def _encode(value: Any) -> str:

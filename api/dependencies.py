@@ -1,5 +1,6 @@
 """What routes ask for, as annotated types."""
 
+from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -9,8 +10,11 @@ from pydantic import AwareDatetime
 from api.admission import Admission
 from api.attributes import parse_json_conditions
 from api.cursors import MAX_LIMIT, decode_seen
+from api.facets import Facets, count_facets
 from api.ingestion import Ingestion
 from api.paging import Window
+from api.ranking import Ranking
+from api.schemas.search import Diversity, HalfLifeDays, OnePerGroup, Recency, WithFacets
 from api.schemas.text import Text
 from api.settings import ApiSettings
 from api.similarity import Similarity
@@ -83,12 +87,22 @@ FolderParam = Annotated[UUID | None, Query(description="Only this folder.")]
 TagParam = Annotated[Text | None, Query(description="Only images with this tag.")]
 
 
+def _ranking(
+    diversity: Diversity = 0.0,
+    recency: Recency = 0.0,
+    half_life_days: HalfLifeDays = 30.0,
+    one_per_group: OnePerGroup = False,
+) -> Ranking:
+    return Ranking(diversity, recency, timedelta(days=half_life_days), one_per_group)
+
+
 def _window(
+    ranking: Annotated[Ranking, Depends(_ranking)],
     limit: Limit = 20,
     cursor: Cursor = None,
     min_score: Annotated[float | None, Query(ge=-1, le=1, description="Leave out what is less similar.")] = None,
 ) -> Window:
-    return Window(limit=limit, seen=decode_seen(cursor), min_score=min_score)
+    return Window(limit=limit, seen=decode_seen(cursor), min_score=min_score, ranking=ranking)
 
 
 def _wanted(
@@ -120,5 +134,15 @@ def _wanted(
     )
 
 
+async def _facets(
+    database: DatabaseDep,
+    vectors: VectorsDep,
+    wanted: Annotated[Filter, Depends(_wanted)],
+    facets: WithFacets = False,
+) -> Facets | None:
+    return await count_facets(database, vectors, wanted) if facets else None
+
+
+FacetsDep = Annotated[Facets | None, Depends(_facets)]
 WindowDep = Annotated[Window, Depends(_window)]
 FilterDep = Annotated[Filter, Depends(_wanted)]

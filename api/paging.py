@@ -1,9 +1,11 @@
 """Pages of search results that stay put while images come and go."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
+from api.ranking import BY_LIKENESS, Ranking
 from common.errors import InvalidInput
 from common.vectors.base import MAX_MATCHES, Match
 
@@ -22,6 +24,8 @@ class Seen:
     count: int
     score: float
     id: UUID
+    as_of: datetime | None = None
+    """The moment of the first page, in an order that depends on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +35,24 @@ class Window:
     limit: int
     seen: Seen | None = None
     min_score: float | None = None
+    ranking: Ranking = BY_LIKENESS
+
+    def seen_after(self, page: Sequence[Match], as_of: datetime | None = None) -> Seen:
+        """Return how far a reader is after this page."""
+        shown = self.seen.count if self.seen else 0
+        return Seen(shown + len(page), page[-1].score, page[-1].id, as_of)
 
 
-async def next_page(query: Query, window: Window) -> tuple[list[Match], bool]:
-    """Return what comes after the last match that was shown, and whether there is more.
+async def next_page(query: Query, window: Window) -> tuple[list[Match], Seen | None]:
+    """Return what comes after the last match that was shown, and how far that is (None: there is no more).
 
     Images that are indexed or deleted meanwhile shift no page: the next begins after that match, wherever it is now.
     """
+    page, more = await _next_matches(query, window)
+    return page, window.seen_after(page) if more else None
+
+
+async def _next_matches(query: Query, window: Window) -> tuple[list[Match], bool]:
     size = window.limit + 1 + (window.seen.count if window.seen else 0)
     while True:
         size = min(size, MAX_SEARCH_DEPTH)
@@ -47,11 +62,15 @@ async def next_page(query: Query, window: Window) -> tuple[list[Match], bool]:
             return rest[: window.limit], len(rest) > window.limit
         if size == MAX_SEARCH_DEPTH:
             if not rest:
-                raise InvalidInput(
-                    f"results are ranked {MAX_SEARCH_DEPTH} deep: ask for something narrower", code="search_too_deep"
-                )
+                raise too_deep()
             return rest, True
         size *= 2
+
+
+def too_deep() -> InvalidInput:
+    """Return the error for who wants to read on where nothing is ranked any more."""
+    detail = f"results are ranked {MAX_SEARCH_DEPTH} deep: ask for something narrower"
+    return InvalidInput(detail, code="search_too_deep")
 
 
 def _after(seen: Seen | None, ranking: list[Match]) -> list[Match]:

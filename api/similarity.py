@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.paging import Seen, Window, next_page
+from api.reordering import Reordering
 from common.active_model import agree_on_model
 from common.db import embedding_models, embeddings, images
 from common.db.engine import Database
@@ -141,15 +142,17 @@ class Similarity:
                 collection, vector, filter=wanted, limit=limit, min_score=window.min_score, exclude=exclude
             )
 
-        page, more = await next_page(query, window)
+        if window.ranking.plain:
+            page, seen = await next_page(query, window)
+        else:
+            page, seen = await Reordering(self._database, model, wanted.owner_id).next_page(query, window)
         async with self._database.begin() as session:
             rows = await images.find_many(session, wanted.owner_id, [match.id for match in page])
-        shown = window.seen.count if window.seen else 0
         return Results(
             model=model,
             # What the index still holds of a deleted image has no row, and is not shown.
             ranked=[(match.score, rows[match.id]) for match in page if match.id in rows],
-            seen=Seen(shown + len(page), page[-1].score, page[-1].id) if more else None,
+            seen=seen,
         )
 
 

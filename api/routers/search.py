@@ -6,11 +6,21 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 
 from api.cursors import decode_seen, encode_seen
-from api.dependencies import FilterDep, OwnerDep, SettingsDep, SimilarityDep, WindowDep
+from api.dependencies import (
+    DatabaseDep,
+    FacetsDep,
+    FilterDep,
+    OwnerDep,
+    SettingsDep,
+    SimilarityDep,
+    VectorsDep,
+    WindowDep,
+)
+from api.facets import Facets, count_facets
 from api.paging import Window
 from api.schemas.images import ImageOut
 from api.schemas.problem import problems
-from api.schemas.search import SearchOut, SearchQuery, SearchResult
+from api.schemas.search import FacetsOut, SearchOut, SearchQuery, SearchResult
 from api.similarity import Example, Results
 from api.uploads import receive_form
 from common.embedding import MAX_TEXT_CHARS
@@ -35,9 +45,11 @@ _PICTURE_BODY = {
 
 
 @router.get("/images/{image_id}/similar", responses=problems(404, 409, 422, 503), summary="Similar images")
-async def similar(image_id: UUID, similarity: SimilarityDep, wanted: FilterDep, window: WindowDep) -> SearchOut:
+async def similar(
+    image_id: UUID, similarity: SimilarityDep, wanted: FilterDep, window: WindowDep, facets: FacetsDep
+) -> SearchOut:
     """Find what looks like an image of yours; the image itself is never among the results."""
-    return _answer(await similarity.by_examples([Example(image_id)], wanted, window))
+    return _answer(await similarity.by_examples([Example(image_id)], wanted, window), facets)
 
 
 @router.get("/search/text", responses=problems(422, 429, 503), summary="Search by text")
@@ -46,22 +58,31 @@ async def search_text(
     similarity: SimilarityDep,
     wanted: FilterDep,
     window: WindowDep,
+    facets: FacetsDep,
 ) -> SearchOut:
     """Find what a sentence describes."""
-    return _answer(await similarity.by_examples([Example(q)], wanted, window))
+    return _answer(await similarity.by_examples([Example(q)], wanted, window), facets)
 
 
 @router.post("/search", responses=problems(404, 409, 422, 429, 503), summary="Search by examples")
-async def search(query: SearchQuery, owner: OwnerDep, settings: SettingsDep, similarity: SimilarityDep) -> SearchOut:
+async def search(
+    query: SearchQuery,
+    owner: OwnerDep,
+    settings: SettingsDep,
+    similarity: SimilarityDep,
+    database: DatabaseDep,
+    vectors: VectorsDep,
+) -> SearchOut:
     """Find what is like some examples and unlike others: sentences, images of yours, vectors of the model.
 
     The examples' vectors are added up by their weights, those of `negative` subtracted. "Like this one, but red" is an
     `image_id` and a positive `text`. Scores are cosine similarities to that sum; images that are examples are never
     among the results.
     """
-    window = Window(limit=query.limit, seen=decode_seen(query.cursor), min_score=query.min_score)
+    window = Window(query.limit, decode_seen(query.cursor), query.min_score, query.ranking.of())
     wanted = query.filter.of(owner, settings.search.attributes)
-    return _answer(await similarity.by_examples(list(query.examples()), wanted, window))
+    results = await similarity.by_examples(list(query.examples()), wanted, window)
+    return _answer(results, await count_facets(database, vectors, wanted) if query.facets else None)
 
 
 @router.post(
@@ -71,7 +92,12 @@ async def search(query: SearchQuery, owner: OwnerDep, settings: SettingsDep, sim
     summary="Search by picture",
 )
 async def search_image(
-    request: Request, settings: SettingsDep, similarity: SimilarityDep, wanted: FilterDep, window: WindowDep
+    request: Request,
+    settings: SettingsDep,
+    similarity: SimilarityDep,
+    wanted: FilterDep,
+    window: WindowDep,
+    facets: FacetsDep,
 ) -> SearchOut:
     """Find what looks like a picture; it is not kept."""
     limits = settings.upload
@@ -85,12 +111,19 @@ async def search_image(
             raise ImageTooLarge(f"a file may have {limits.max_file_bytes} bytes", code="file_too_large")
         file.content.seek(0)
         data = file.content.read()
-    return _answer(await similarity.by_picture(data, wanted, window))
+    return _answer(await similarity.by_picture(data, wanted, window), facets)
 
 
-def _answer(results: Results) -> SearchOut:
+@router.get("/search/facets", responses=problems(422, 503), summary="Facets")
+async def search_facets(database: DatabaseDep, vectors: VectorsDep, wanted: FilterDep) -> FacetsOut:
+    """Count your searchable images that pass a filter, by category and by tag."""
+    return FacetsOut.of(await count_facets(database, vectors, wanted))
+
+
+def _answer(results: Results, facets: Facets | None) -> SearchOut:
     return SearchOut(
         model=results.label,
         results=[SearchResult(score=score, image=ImageOut.of(image, results.model)) for score, image in results.ranked],
         next_cursor=encode_seen(results.seen) if results.seen else None,
+        facets=FacetsOut.of(facets) if facets else None,
     )

@@ -1,6 +1,7 @@
 """What searches answer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Annotated, Self
 from uuid import UUID
 
@@ -9,12 +10,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from api.attributes import parse_conditions
 from api.cursors import MAX_LIMIT
+from api.facets import Facets
+from api.ranking import Ranking
 from api.schemas.images import ImageOut
 from api.schemas.text import STORABLE, JsonObject, Text
 from api.similarity import Example
 from common.attributes import Declared
 from common.embedding import MAX_TEXT_CHARS
-from common.vectors.base import Filter
+from common.vectors.base import MAX_FACETS, Facet, Filter
 
 MAX_EXAMPLES = 32
 MAX_WEIGHT = 100.0
@@ -22,6 +25,14 @@ _MAX_DIM = 4096
 _MAX_NUMBER = 1e9
 _MAX_TAGS = 50
 _MAX_ATTRIBUTES = 50
+
+Diversity = Annotated[
+    float, Field(ge=0, le=1, description="How much it counts against an image that it looks like those before it.")
+]
+Recency = Annotated[float, Field(ge=0, le=1, description="How much it counts for an image that it is new.")]
+HalfLifeDays = Annotated[float, Field(gt=0, le=36_500, description="The age at which an image counts half as new.")]
+OnePerGroup = Annotated[bool, Field(description="Show only the first of images that are duplicates of each other.")]
+WithFacets = Annotated[bool, Field(description="Count what passes the filter, see `facets`.")]
 
 Sentence = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT_CHARS), STORABLE]
 Numbers = Annotated[
@@ -78,6 +89,21 @@ class FilterIn(BaseModel):
         )
 
 
+class RankingIn(BaseModel):
+    """How results are to be ordered, if not by likeness alone; 0 leaves a wish out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    diversity: Diversity = 0.0
+    recency: Recency = 0.0
+    half_life_days: HalfLifeDays = 30.0
+    one_per_group: OnePerGroup = False
+
+    def of(self) -> Ranking:
+        """Return the order."""
+        return Ranking(self.diversity, self.recency, timedelta(days=self.half_life_days), self.one_per_group)
+
+
 class SearchQuery(BaseModel):
     """A search by examples: `text`, `image_id` and `vector` are short for positive ones of weight 1."""
 
@@ -106,6 +132,8 @@ class SearchQuery(BaseModel):
     limit: int = Field(default=20, ge=1, le=MAX_LIMIT)
     cursor: str | None = None
     min_score: float | None = Field(default=None, ge=-1, le=1)
+    ranking: RankingIn = Field(default_factory=RankingIn)
+    facets: WithFacets = False
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -125,6 +153,30 @@ class SearchQuery(BaseModel):
 _KINDS = ("text", "image_id", "vector")
 
 
+class FacetOut(BaseModel):
+    """A value, and how many images have it."""
+
+    value: str
+    count: int
+
+    @classmethod
+    def all_of(cls, facets: Sequence[Facet]) -> "list[FacetOut]":
+        """Return facets as the API shows them."""
+        return [cls(value=facet.value, count=facet.count) for facet in facets]
+
+
+class FacetsOut(BaseModel):
+    """The searchable images that pass a filter, counted; however like the query they are."""
+
+    categories: list[FacetOut] = Field(description=f"The {MAX_FACETS} most frequent.")
+    tags: list[FacetOut] = Field(description=f"The {MAX_FACETS} most frequent.")
+
+    @classmethod
+    def of(cls, facets: Facets) -> Self:
+        """Return the counts as the API shows them."""
+        return cls(categories=FacetOut.all_of(facets.categories), tags=FacetOut.all_of(facets.tags))
+
+
 class SearchResult(BaseModel):
     """An image and how well it matches."""
 
@@ -142,3 +194,4 @@ class SearchOut(BaseModel):
     model: str
     results: list[SearchResult]
     next_cursor: str | None
+    facets: FacetsOut | None = Field(default=None, description="Only where it was asked for.")

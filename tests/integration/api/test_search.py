@@ -17,6 +17,7 @@ from common.vectors.factory import create_vector_index
 from embedder.demo.scenes import Scene
 from tests.fixtures import pictures
 from tests.fixtures.scenes import drawn
+from tests.fixtures.searching import indexed, search
 from tests.fixtures.services import running_api, running_worker
 from tests.fixtures.uploading import settled, upload, uploaded_ids
 from worker.context import WorkerContext
@@ -27,24 +28,10 @@ GREEN_CIRCLE = Scene("green", "circle", 1, "blue")
 GREEN_STAR = Scene("green", "star", 1, "blue")
 
 
-async def search(client: httpx.AsyncClient, **query: Any) -> list[str]:
-    """Search; return the ids found, best first."""
-    response = await client.post("/search", json=query)
-    assert response.status_code == 200, response.text
-    return [result["image"]["id"] for result in response.json()["results"]]
-
-
 async def refusal(client: httpx.AsyncClient, **query: Any) -> tuple[int, str]:
     """Search; return how that was refused."""
     response = await client.post("/search", json=query)
     return response.status_code, response.json()["code"]
-
-
-async def indexed(client: httpx.AsyncClient, *scenes: Scene, **fields: Any) -> list[str]:
-    """Upload a drawing of each scene, and wait until they are searchable."""
-    ids = await uploaded_ids(client, *(drawn(scene, seed) for seed, scene in enumerate(scenes)), **fields)
-    assert {state["status"] for state in (await settled(client, ids)).values()} == {"done"}
-    return ids
 
 
 async def test_like_this_one_but_red(client: httpx.AsyncClient, worker: WorkerContext) -> None:

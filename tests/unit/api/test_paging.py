@@ -31,12 +31,12 @@ async def read(matches: list[Match], limit: int, change: Change = list) -> list[
         async def query(size: int, current: list[Match] = current) -> list[Match]:
             return sorted(current, key=best_first)[:size]
 
-        page, more = await next_page(query, Window(limit, seen))
-        assert len(page) == limit or not more or len(shown) + len(page) == MAX_SEARCH_DEPTH
+        page, seen = await next_page(query, Window(limit, seen))
+        assert len(page) == limit or not seen or len(shown) + len(page) == MAX_SEARCH_DEPTH
         shown += [match.id.int for match in page]
-        if not more:
+        if not seen:
             return shown
-        seen = Seen(len(shown), page[-1].score, page[-1].id)
+        assert seen == Seen(len(shown), page[-1].score, page[-1].id)
         matches = change(matches)
 
 

@@ -1,0 +1,66 @@
+"""Pages of results in another order than by likeness alone."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import numpy as np
+
+from api.paging import MAX_SEARCH_DEPTH, Query, Seen, Window, too_deep
+from api.ranking import Candidate, order
+from common.db import embeddings, traits
+from common.db.engine import Database
+from common.db.models import EmbeddingModel
+from common.vectors.base import Match
+
+
+@dataclass(frozen=True, slots=True)
+class Reordering:
+    """Orders the images most like a query, as deep as searches go, by what `Window.ranking` asks for."""
+
+    database: Database
+    model: EmbeddingModel
+    owner_id: UUID
+
+    async def next_page(self, query: Query, window: Window) -> tuple[list[Match], Seen | None]:
+        """Return what comes after what was shown, and how far that is (None: there is no more).
+
+        What was indexed since the first page stays out, and ages count from then, so the order is the same on every
+        page. Only what is deleted meanwhile can change the choice of a diverse order after it.
+
+        Raises:
+            InvalidInput: `search_too_deep`.
+        """
+        matches = await query(MAX_SEARCH_DEPTH)
+        candidates, as_of = await self._candidates(matches, window)
+        reach = window.limit + 1 + (window.seen.count if window.seen else 0)
+        ordered = await asyncio.to_thread(order, candidates, window.ranking, as_of, reach)
+        rest = ordered[_start(ordered, window.seen) :]
+        if not rest and len(matches) == MAX_SEARCH_DEPTH:
+            raise too_deep()
+        page = [Match(each.id, each.score) for each in rest[: window.limit]]
+        more = len(rest) > len(page) or len(matches) == MAX_SEARCH_DEPTH
+        return page, window.seen_after(page, as_of) if more else None
+
+    async def _candidates(self, matches: Sequence[Match], window: Window) -> tuple[list[Candidate], datetime]:
+        async with self.database.begin() as session:
+            as_of = window.seen.as_of if window.seen and window.seen.as_of else await traits.now(session)
+            found = await traits.find(session, self.owner_id, [match.id for match in matches], as_of)
+            hashes = {trait.sha256 for trait in found.values()} if window.ranking.diversity else ()
+            vectors = await embeddings.find(session, self.model.id, list(hashes))
+        unlike_any = np.zeros(self.model.dim, dtype=np.float32)
+        return [
+            Candidate(match.id, match.score, trait.created_at, vectors.get(trait.sha256, unlike_any))
+            for match in matches
+            if (trait := found.get(match.id))
+        ], as_of
+
+
+def _start(ordered: Sequence[Candidate], seen: Seen | None) -> int:
+    """Return the position after the last that was shown; should that be gone, so many were before it."""
+    if seen is None:
+        return 0
+    positions = (position for position, each in enumerate(ordered) if each.id == seen.id)
+    return next(positions, seen.count - 1) + 1
