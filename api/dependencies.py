@@ -14,7 +14,7 @@ from api.facets import Facets, count_facets
 from api.ingestion import Ingestion
 from api.paging import Window
 from api.ranking import Ranking
-from api.schemas.search import Diversity, HalfLifeDays, OnePerGroup, Recency, WithFacets
+from api.schemas.search import Diversity, GoodOnly, HalfLifeDays, OnePerGroup, Recency, WithFacets
 from api.schemas.text import Text
 from api.settings import ApiSettings
 from api.similarity import Similarity
@@ -101,8 +101,9 @@ def _window(
     limit: Limit = 20,
     cursor: Cursor = None,
     min_score: Annotated[float | None, Query(ge=-1, le=1, description="Leave out what is less similar.")] = None,
+    good_only: GoodOnly = False,
 ) -> Window:
-    return Window(limit=limit, seen=decode_seen(cursor), min_score=min_score, ranking=ranking)
+    return Window(limit, decode_seen(cursor), min_score, ranking, good_only)
 
 
 def _wanted(

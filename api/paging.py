@@ -36,6 +36,8 @@ class Window:
     seen: Seen | None = None
     min_score: float | None = None
     ranking: Ranking = BY_LIKENESS
+    good_only: bool = False
+    """Leave out what is no good match, by the model's thresholds."""
 
     def seen_after(self, page: Sequence[Match], as_of: datetime | None = None) -> Seen:
         """Return how far a reader is after this page."""

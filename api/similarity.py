@@ -1,16 +1,18 @@
 """The search use cases: get a vector, ask the index, fetch the rows fresh from PostgreSQL."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
+from api.good_matches import good_score, require_good
 from api.paging import Seen, Window, next_page
 from api.reordering import Reordering
 from common.active_model import agree_on_model
 from common.db import embedding_models, embeddings, images
+from common.db.calibration import thresholds_of
 from common.db.engine import Database
 from common.db.models import EmbeddingModel, Image
 from common.embedder_client import EmbedderClient
@@ -42,6 +44,8 @@ class Results:
     model: EmbeddingModel
     ranked: list[tuple[float, Image]]
     seen: Seen | None
+    no_good_match: bool
+    """Whether nothing is like the query, by the model's thresholds; known on the first page."""
 
     @property
     def label(self) -> str:
@@ -90,7 +94,9 @@ class Similarity:
         norm = np.linalg.norm(vector)
         if norm < _NOTHING:
             raise InvalidInput("the examples cancel each other out", code="examples_cancel_out")
-        return await self._search(model, (vector / norm).astype(np.float32), wanted, window, exclude=ids)
+        query = (vector / norm).astype(np.float32)
+        weights = [(type(example.of), example.weight) for example in examples]
+        return await self._search(model, query, weights, wanted, window, exclude=ids)
 
     async def by_picture(self, data: bytes, wanted: Filter, window: Window) -> Results:
         """Find what is like a picture that is not kept.
@@ -101,7 +107,7 @@ class Similarity:
         """
         model, _ = await agree_on_model(self._database, self._embedder)
         vector = await self._embedder.encode_image(data)
-        return await self._search(model, vector, wanted, window)
+        return await self._search(model, vector, [(bytes, 1.0)], wanted, window)
 
     async def _model(self, *, agreed: bool) -> EmbeddingModel | None:
         """Return the active model; `agreed`: the embedder is to embed, so it must serve that model."""
@@ -130,10 +136,16 @@ class Similarity:
         self,
         model: EmbeddingModel,
         vector: Vector,
+        weights: Sequence[tuple[type, float]],
         wanted: Filter,
         window: Window,
         exclude: Sequence[UUID] = (),
     ) -> Results:
+        thresholds = thresholds_of(model)
+        good = good_score(weights, thresholds)
+        if window.good_only:
+            least = require_good(good, thresholds)
+            window = replace(window, min_score=max(least, window.min_score or least))
         collection = Collection(model.collection, model.dim)
         await self._vectors.ensure(collection)
 
@@ -153,7 +165,13 @@ class Similarity:
             # What the index still holds of a deleted image has no row, and is not shown.
             ranked=[(match.score, rows[match.id]) for match in page if match.id in rows],
             seen=seen,
+            no_good_match=window.seen is None and not _any_good(page, good),
         )
+
+
+def _any_good(matches: Sequence[Match], good: float | None) -> bool:
+    """Tell whether there is a good match; as long as nobody knows what that is, any is."""
+    return any(good is None or match.score >= good for match in matches)
 
 
 def _normalised(numbers: Vector, model: EmbeddingModel) -> Vector:

@@ -24,6 +24,7 @@ from common.vectors.base import Collection, VectorIndex
 from common.vectors.factory import create_vector_index
 from worker.audit.audit import Audits
 from worker.audit.schedule import AuditSchedule
+from worker.calibration import Calibrations, Pixels
 from worker.decode_pool import DecodeLimits, DecodePool
 from worker.downloads import Downloads
 from worker.extensions import StageContext, arrange, load_extensions
@@ -125,6 +126,11 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
         pipeline = Pipeline(stages, moves, leases, images_in_flight=settings.worker.images_in_flight, gate=gate)
         # Whoever was at work on an image when it changed has lost it after two leases.
         audits = Audits(database, storage, vectors, grace=2 * lease)
+
+        async def render(data: bytes) -> Pixels:
+            return (await decoder.render(data)).pixels
+
+        calibrations = Calibrations(database, storage, embedder, render, max_file_bytes=settings.upload.max_file_bytes)
         internet = Internet(settings.imports.concurrent)
         stack.callback(internet.close)
         yield WorkerContext(
@@ -143,7 +149,7 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
                 interval_s=settings.worker.sweep_interval_s,
                 orphan_age=settings.worker.orphan_age,
             ),
-            operations=Operations(database, worker_name(), [audits], lease),
+            operations=Operations(database, worker_name(), [audits, calibrations], lease),
             audit_schedule=_create_schedule(settings.worker, database, breakers),
             downloads=_create_downloads(settings, internet, database, storage, pipeline, breakers),
         )

@@ -79,7 +79,7 @@ async def search(
     `image_id` and a positive `text`. Scores are cosine similarities to that sum; images that are examples are never
     among the results.
     """
-    window = Window(query.limit, decode_seen(query.cursor), query.min_score, query.ranking.of())
+    window = Window(query.limit, decode_seen(query.cursor), query.min_score, query.ranking.of(), query.good_only)
     wanted = query.filter.of(owner, settings.search.attributes)
     results = await similarity.by_examples(list(query.examples()), wanted, window)
     return _answer(results, await count_facets(database, vectors, wanted) if query.facets else None)
@@ -124,6 +124,7 @@ def _answer(results: Results, facets: Facets | None) -> SearchOut:
     return SearchOut(
         model=results.label,
         results=[SearchResult(score=score, image=ImageOut.of(image, results.model)) for score, image in results.ranked],
+        no_good_match=results.no_good_match,
         next_cursor=encode_seen(results.seen) if results.seen else None,
         facets=FacetsOut.of(facets) if facets else None,
     )

@@ -32,6 +32,9 @@ Diversity = Annotated[
 Recency = Annotated[float, Field(ge=0, le=1, description="How much it counts for an image that it is new.")]
 HalfLifeDays = Annotated[float, Field(gt=0, le=36_500, description="The age at which an image counts half as new.")]
 OnePerGroup = Annotated[bool, Field(description="Show only the first of images that are duplicates of each other.")]
+GoodOnly = Annotated[
+    bool, Field(description="Leave out what is no good match; for texts alone and images alone, once calibrated.")
+]
 WithFacets = Annotated[bool, Field(description="Count what passes the filter, see `facets`.")]
 
 Sentence = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT_CHARS), STORABLE]
@@ -132,6 +135,7 @@ class SearchQuery(BaseModel):
     limit: int = Field(default=20, ge=1, le=MAX_LIMIT)
     cursor: str | None = None
     min_score: float | None = Field(default=None, ge=-1, le=1)
+    good_only: GoodOnly = False
     ranking: RankingIn = Field(default_factory=RankingIn)
     facets: WithFacets = False
 
@@ -188,10 +192,21 @@ class SearchOut(BaseModel):
     """A page of results, best first."""
 
     model_config = ConfigDict(
-        json_schema_extra={"example": {"model": "ViT-B-32/laion2b_s34b_b79k", "results": [], "next_cursor": None}}
+        json_schema_extra={
+            "example": {
+                "model": "ViT-B-32/laion2b_s34b_b79k",
+                "results": [],
+                "no_good_match": True,
+                "next_cursor": None,
+            }
+        }
     )
 
     model: str
     results: list[SearchResult]
+    no_good_match: bool = Field(
+        default=False,
+        description="Nothing found is a good match, by thresholds measured for the model; told with the first page.",
+    )
     next_cursor: str | None
     facets: FacetsOut | None = Field(default=None, description="Only where it was asked for.")

@@ -22,6 +22,11 @@ ON CONFLICT DO NOTHING"""
 )
 
 
+def as_vector(stored: bytes) -> NDArray[np.float32]:
+    """Return a stored vector, float32 of shape `(dim,)`, read-only."""
+    return np.frombuffer(stored, _DTYPE)
+
+
 async def save(session: AsyncSession, model_id: int, vectors: Mapping[str, NDArray[np.float32]]) -> None:
     """Keep vectors (float32, shape (dim,)) by the SHA-256 of the bytes they were made from."""
     await session.execute(
@@ -39,7 +44,7 @@ async def find(session: AsyncSession, model_id: int, hashes: Sequence[str]) -> d
     query = select(Embedding.sha256, Embedding.vector).where(
         Embedding.model_id == model_id, Embedding.sha256.in_(hashes)
     )
-    return {sha256: np.frombuffer(vector, _DTYPE) for sha256, vector in await session.execute(query)}
+    return {sha256: as_vector(vector) for sha256, vector in await session.execute(query)}
 
 
 async def find_embedded(session: AsyncSession, model_id: int, image_ids: Sequence[UUID]) -> set[UUID]:

@@ -167,6 +167,8 @@ class EmbeddingModel(Base):
     preprocess_version: Mapped[int]
     state: Mapped[str]
     collection: Mapped[str] = mapped_column(unique=True)
+    thresholds: Mapped[dict[str, Any] | None]
+    """What its scores mean, `common.calibration.Thresholds`; None: nobody has measured that."""
     created_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
 
 

@@ -20,6 +20,7 @@ from common.errors import NotFound
 from common.status import OperationStatus
 
 AUDIT = "audit"
+CALIBRATE = "calibrate"
 """The kind of operation that compares rows, objects and vectors; see `worker.audit`."""
 
 KEPT = timedelta(days=90)

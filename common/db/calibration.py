@@ -1,0 +1,51 @@
+"""A sample of the images to calibrate a model on, and what came of it, in the model's row."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from common.calibration import Thresholds
+from common.db.embeddings import as_vector
+from common.db.models import Embedding, EmbeddingModel, Image
+from common.status import ImageStatus
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sampled:
+    """An image of the sample; no two have the same bytes."""
+
+    sha256: str
+    title: str | None
+    vector: NDArray[np.float32]
+
+
+async def sample(session: AsyncSession, model_id: int, size: int) -> list[Sampled]:
+    """Return up to `size` images of any owner that are `done`, chosen at random."""
+    chosen = (
+        select(Image.sha256, func.min(Image.title).label("title"))
+        .where(Image.status == ImageStatus.DONE)
+        .group_by(Image.sha256)
+        .order_by(func.random())
+        .limit(size)
+        .subquery()
+    )
+    query = (
+        select(chosen.c.sha256, chosen.c.title, Embedding.vector)
+        .join(Embedding, Embedding.sha256 == chosen.c.sha256)
+        .where(Embedding.model_id == model_id)
+    )
+    return [Sampled(sha256, title, as_vector(vector)) for sha256, title, vector in await session.execute(query)]
+
+
+async def keep(session: AsyncSession, model_id: int, thresholds: Thresholds) -> None:
+    """Have a model's scores read by these thresholds from now on."""
+    values = {"thresholds": thresholds.model_dump()}
+    await session.execute(update(EmbeddingModel).where(EmbeddingModel.id == model_id).values(values))
+
+
+def thresholds_of(model: EmbeddingModel) -> Thresholds | None:
+    """Return what was measured for a model, or None if nothing was."""
+    return None if model.thresholds is None else Thresholds.model_validate(model.thresholds)

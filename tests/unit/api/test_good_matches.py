@@ -1,0 +1,33 @@
+"""Which score makes a good match."""
+
+from uuid import UUID
+
+import pytest
+
+from api.good_matches import good_score, require_good
+from common.calibration import Thresholds
+from common.errors import Conflict, InvalidInput
+
+THRESHOLDS = Thresholds(near_duplicate=0.9, similar=0.7, text_match=0.25)
+
+
+def test_texts_and_images_have_their_own() -> None:
+    assert good_score([(str, 1.0), (str, 2.0)], THRESHOLDS) == 0.25
+    assert good_score([(UUID, 1.0)], THRESHOLDS) == 0.7
+    assert good_score([(bytes, 1.0)], THRESHOLDS) == 0.7
+
+
+def test_nothing_is_known_of_mixtures_or_without_a_calibration() -> None:
+    assert good_score([(str, 1.0), (UUID, 1.0)], THRESHOLDS) is None
+    assert good_score([(str, 1.0), (str, -1.0)], THRESHOLDS) is None
+    assert good_score([(str, 1.0)], None) is None
+
+
+def test_who_wants_good_ones_alone_learns_why_that_can_not_be_told() -> None:
+    assert require_good(0.25, THRESHOLDS) == 0.25
+    with pytest.raises(Conflict) as uncalibrated:
+        require_good(None, None)
+    assert uncalibrated.value.code == "not_calibrated"
+    with pytest.raises(InvalidInput) as mixed:
+        require_good(None, THRESHOLDS)
+    assert mixed.value.code == "no_threshold"

@@ -1,0 +1,179 @@
+"""Calibration: measure on a sample of the images what the active model's scores mean, and keep that with the model.
+
+Nobody has labelled the images, so what is known to be alike is made, or said by their owners:
+
+- near duplicates: the pictures of the sample, and what becomes of them when they are halved, recompressed, cropped or
+  brightened;
+- similar: more alike than 99 of 100 pairs of the sample's pictures;
+- text: the titles that pictures have, each with its own picture and with the others'. Where there are too few titles,
+  a match is a higher score than 99 of 100 that everyday sentences have with the sample's pictures.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from io import BytesIO
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+from PIL import Image as Pictures
+from PIL import ImageEnhance
+from pydantic import BaseModel, Field
+
+from common.active_model import agree_on_model
+from common.calibration import Thresholds, separate
+from common.db import calibration, embedding_models
+from common.db.calibration import Sampled
+from common.db.engine import Database
+from common.db.operations import CALIBRATE, OperationClaim
+from common.embedder_client import EmbedderClient
+from common.embedding import MAX_TEXT_CHARS
+from common.errors import ImageRejected, ObjectNotFound
+from common.storage import ObjectStore, object_key
+from worker.operations import Outcome, Progress
+
+log = structlog.get_logger(__name__)
+
+Vectors = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+LEAST = 20
+"""Fewer images say nothing."""
+LEAST_TITLED = 20
+_TWINS = 0.999
+"""Different bytes whose vectors are this alike are twins already; they are no example of different pictures."""
+RARE = 99.0
+"""In per cent: how many of the others something rare exceeds."""
+_PICTURES = 100
+"""So many of the sample are decoded, and changed in each way."""
+
+_THINGS = (
+    "a dog", "a cat", "a car", "a house", "a tree", "a person", "a plate of food", "a mountain", "a beach", "a city at "
+    "night", "a flower", "a bird", "a boat", "a bridge", "a book", "a chair", "a computer", "a bicycle", "a horse",
+    "a football match", "a birthday cake", "a train", "an aeroplane", "a map", "a handwritten letter", "a guitar",
+    "a pair of shoes", "a wedding", "a spreadsheet", "snow",
+)  # fmt: skip
+SENTENCES = tuple(f"a photo of {thing}" for thing in _THINGS)
+
+
+class CalibrationParams(BaseModel):
+    """How many images are looked at."""
+
+    sample: int = Field(default=500, ge=LEAST, le=5000)
+
+
+class Measured(BaseModel):
+    """What a calibration found, and on how much."""
+
+    model: str
+    thresholds: Thresholds
+    images: int
+    titles: int
+    variants: int
+    variants_found: float
+    """The share of changed pictures that the threshold takes for near duplicates."""
+
+
+Render = Callable[[bytes], Awaitable[Pixels]]
+"""Decodes a picture as the active model wants it: uint8, shape (S, S, 3). Raises `ImageRejected`."""
+
+
+class Calibrations:
+    """Does operations of the kind `calibrate`; see `worker.operations`."""
+
+    kind = CALIBRATE
+
+    def __init__(
+        self,
+        database: Database,
+        storage: ObjectStore,
+        embedder: EmbedderClient,
+        render: Render,
+        *,
+        max_file_bytes: int,
+    ) -> None:
+        self._database = database
+        self._storage = storage
+        self._embedder = embedder
+        self._render = render
+        self._max_file_bytes = max_file_bytes
+
+    async def run(self, claim: OperationClaim, progress: Progress) -> Outcome:
+        """Measure, and keep the thresholds; the result is a `Measured`, or says in `problem` why there is none."""
+        params = CalibrationParams.model_validate(claim.params)
+        model, _ = await agree_on_model(self._database, self._embedder)
+        async with self._database.begin() as session:
+            sample = await calibration.sample(session, model.id, params.sample)
+        if len(sample) < LEAST:
+            return Outcome({"problem": f"{len(sample)} different images are done, and {LEAST} are needed"})
+        steps = min(len(sample), _PICTURES) + 1
+        vectors = np.stack([image.vector for image in sample])
+
+        variants: list[float] = []
+        for done, image in enumerate(sample[:_PICTURES]):
+            variants += await self._scores_of_variants(image)
+            await progress.advance(done + 1, steps)
+        if not variants:
+            return Outcome({"problem": "none of the sample's pictures could be read"})
+        texts, titles = await self._text_threshold(sample, vectors)
+        pairs = (vectors @ vectors.T)[np.triu_indices(len(vectors), k=1)]
+        similar = float(np.percentile(pairs, RARE))
+        near = separate(np.array(variants), pairs[pairs < _TWINS])
+        thresholds = Thresholds(
+            near_duplicate=_clipped(max(near, similar)), similar=_clipped(similar), text_match=_clipped(texts)
+        )
+        async with self._database.begin() as session:
+            await calibration.keep(session, model.id, thresholds)
+        measured = Measured(
+            model=embedding_models.label(model),
+            thresholds=thresholds,
+            images=len(sample),
+            titles=titles,
+            variants=len(variants),
+            variants_found=float(np.mean(np.array(variants) >= thresholds.near_duplicate)),
+        )
+        return Outcome(measured.model_dump(mode="json"))
+
+    async def _scores_of_variants(self, image: Sampled) -> list[float]:
+        """Return how alike a picture and its variants are; an original that is lost or spoilt has none."""
+        try:
+            data = await self._storage.get(object_key(image.sha256), max_bytes=self._max_file_bytes)
+            pixels = await self._render(data)
+        except (ImageRejected, ObjectNotFound) as error:  # the audit reports those
+            log.warning("calibration_skips_image", sha256=image.sha256, error=str(error))
+            return []
+        changed = await asyncio.to_thread(lambda: list(variants_of(pixels)))
+        return [float(vector @ image.vector) for vector in await self._embedder.encode_pixels(changed)]
+
+    async def _text_threshold(self, sample: Sequence[Sampled], vectors: Vectors) -> tuple[float, int]:
+        """Return the threshold for texts, and how many titles it was measured by."""
+        titled = [(position, image.title) for position, image in enumerate(sample) if image.title]
+        titles = sorted({title[:MAX_TEXT_CHARS] for _, title in titled})
+        if len(titles) < LEAST_TITLED:
+            said = await self._encode_texts(SENTENCES)
+            return float(np.percentile(said @ vectors.T, RARE)), 0
+        scores = await self._encode_texts(titles) @ vectors[[position for position, _ in titled]].T
+        own = np.array(titles)[:, None] == np.array([title[:MAX_TEXT_CHARS] for _, title in titled])[None, :]
+        return separate(scores[own], scores[~own]), len(titles)
+
+    async def _encode_texts(self, texts: Sequence[str]) -> Vectors:
+        return np.stack(await self._embedder.encode_texts(texts))
+
+
+def variants_of(pixels: Pixels) -> Iterator[Pixels]:
+    """Yield what becomes of a picture on its way through other people's hands; uint8, shape (S, S, 3)."""
+    picture = Pictures.fromarray(pixels)
+    size = picture.size
+    yield np.asarray(picture.reduce(2).resize(size, Pictures.Resampling.BICUBIC))
+    file = BytesIO()
+    picture.save(file, "JPEG", quality=50)
+    with Pictures.open(file, formats=["JPEG"]) as recompressed:
+        yield np.asarray(recompressed)
+    edge = size[0] // 20
+    yield np.asarray(picture.crop((edge, edge, size[0] - edge, size[1] - edge)).resize(size))
+    yield np.asarray(ImageEnhance.Brightness(picture).enhance(1.2))
+
+
+def _clipped(score: float) -> float:
+    """Return a cosine similarity that rounding took out of its range as the nearest within."""
+    return min(1.0, max(-1.0, score))
