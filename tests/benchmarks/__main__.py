@@ -4,21 +4,27 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import ingest
+from tests.benchmarks import ingest, recall, search
+from tests.benchmarks.measurements import AtLeast, AtMost, Measurements
 
-BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {"ingest": ingest.measure}
+BENCHMARKS: Mapping[str, Callable[[], Measurements]] = {
+    "ingest": ingest.measure,
+    "recall": recall.measure,
+    "search": search.measure,
+}
 RESULTS = Path("bench-results.json")
 
 
 def main() -> int:
-    """Run what is asked for; 1 if a ratio misses its target."""
+    """Run what is asked for; 1 if a figure misses its target."""
     names = sys.argv[1:] or list(BENCHMARKS)
     unknown = set(names) - BENCHMARKS.keys()
     if unknown:
@@ -30,20 +36,31 @@ def main() -> int:
         with console.status(f"{name} …"):
             results[name] = BENCHMARKS[name]()
     machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-    RESULTS.write_text(json.dumps({"machine": machine, "results": results}, indent=2) + "\n")
+    RESULTS.write_text(json.dumps({"machine": machine, "results": results}, indent=2, default=_as_json) + "\n")
     console.print(_table(results))
-    return int(any(result["ratio"] < result["target"] for result in results.values()))
+    figures = [figure for result in results.values() for figure in result.values()]
+    return int(any(isinstance(figure, AtLeast | AtMost) and not figure.met for figure in figures))
 
 
-def _table(results: dict[str, dict[str, Any]]) -> Table:
+def _as_json(figure: Any) -> Any:
+    return {**asdict(figure), "met": figure.met}
+
+
+def _table(results: Mapping[str, Measurements]) -> Table:
     table = Table(title="Benchmarks")
     for column in ("benchmark", "measured", "value"):
         table.add_column(column)
     for name, result in results.items():
-        for key, value in result.items():
-            shown = ", ".join(f"{item:.2f}" for item in value) if isinstance(value, list) else f"{value:.3f}"
-            table.add_row(name, key, shown)
+        for key, figure in result.items():
+            missed = isinstance(figure, AtLeast | AtMost) and not figure.met
+            table.add_row(name, key, _shown(figure), style="red" if missed else None)
     return table
+
+
+def _shown(figure: float | Sequence[float] | AtLeast | AtMost) -> str:
+    if isinstance(figure, Sequence):
+        return ", ".join(f"{item:.2f}" for item in figure)
+    return str(figure) if isinstance(figure, AtLeast | AtMost) else f"{figure:.3f}"
 
 
 if __name__ == "__main__":

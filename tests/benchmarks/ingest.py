@@ -12,11 +12,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 from tests.benchmarks.bare_loop import MODEL
+from tests.benchmarks.measurements import AtLeast, Measurements
 from tests.fixtures.photos import drawn_photos
 from tests.fixtures.stack import Stack, running_stack
 
@@ -27,7 +27,7 @@ ROUNDS = 3
 TARGET = 0.80
 
 
-def measure() -> dict[str, Any]:
+def measure() -> Measurements:
     """Return images per second of both, round by round, and the ratio of their medians."""
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "photos"
@@ -39,7 +39,7 @@ def measure() -> dict[str, Any]:
             ingested.append(_ingest(photos, Path(folder) / f"home{number}"))
         bare.append(_bare_loop(photos))
     ratio = statistics.median(ingested) / statistics.median(bare)
-    return {"images_per_s": ingested, "bare_images_per_s": bare, "ratio": ratio, "target": TARGET}
+    return {"images_per_s": ingested, "bare_images_per_s": bare, "ratio": AtLeast(ratio, TARGET)}
 
 
 def _collect_photos(folder: Path) -> None:

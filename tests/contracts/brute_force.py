@@ -39,16 +39,16 @@ _VALUES: Mapping[str, Sequence[Any]] = {
 Vector = NDArray[np.float32]
 
 
-def vectors(count: int, seed: int = 0) -> Vector:
-    """Return normalised vectors in every direction, (count, DIM)."""
-    numbers = np.random.default_rng(seed).standard_normal((count, DIM))
+def vectors(count: int, seed: int = 0, dim: int = DIM) -> Vector:
+    """Return normalised vectors in every direction, (count, dim)."""
+    numbers = np.random.default_rng(seed).standard_normal((count, dim))
     return np.asarray(numbers / np.linalg.norm(numbers, axis=1, keepdims=True), dtype=np.float32)
 
 
 QUERY = vectors(1, seed=7)[0]
 
 
-def points(count: int, seed: int = 0, owner_id: UUID | None = None) -> list[Point]:
+def points(count: int, seed: int = 0, owner_id: UUID | None = None, dim: int = DIM) -> list[Point]:
     """Return points of both owners or of one, over all folders, categories, sets of tags and values of attributes."""
     choose = np.random.default_rng(seed + 1)
 
@@ -67,7 +67,7 @@ def points(count: int, seed: int = 0, owner_id: UUID | None = None) -> list[Poin
         )
         return Point(UUID(bytes=choose.bytes(16)), vector, payload)
 
-    return [point(number, vector) for number, vector in enumerate(vectors(count, seed))]
+    return [point(number, vector) for number, vector in enumerate(vectors(count, seed, dim))]
 
 
 def holds(wanted: Filter, payload: Payload) -> bool:
