@@ -8,14 +8,23 @@ from arq.connections import ArqRedis
 
 from api.admission import Admission
 from api.ingestion import Ingestion
+from api.query_vectors import QueryVectors
 from api.settings import ApiSettings
+from api.shared_cache import SharedCache
 from api.similarity import Similarity
+from api.vector_cache import VectorCache
 from common import jobs
-from common.breakers import DATABASE, EMBEDDER, STORAGE, VECTORS, Breakers
+from common.breakers import DATABASE, EMBEDDER, REDIS, STORAGE, VECTORS, Breakers
 from common.db.engine import Database
 from common.db.migrate import check_revision
 from common.embedder_client import EmbedderClient
-from common.errors import DatabaseUnavailable, EmbedderUnavailable, StorageUnavailable, VectorIndexUnavailable
+from common.errors import (
+    DatabaseUnavailable,
+    EmbedderUnavailable,
+    QueueUnavailable,
+    StorageUnavailable,
+    VectorIndexUnavailable,
+)
 from common.guards import GuardedObjectStore, GuardedVectorIndex
 from common.purge import Purge
 from common.readiness import Probe
@@ -71,6 +80,8 @@ async def open_state(
         embedder = await stack.enter_async_context(
             EmbedderClient(settings.embedder, breaker=breakers.create(EMBEDDER, EmbedderUnavailable))
         )
+        shared = SharedCache(redis, breakers.create(REDIS, QueueUnavailable), settings.cache)
+        cache = VectorCache(settings.cache, shared if settings.cache.shared_vectors else None)
         # Before anything is asked: whatever fails from here on, no probe is left over or outlives what it asks.
         stack.push_async_callback(breakers.close)
 
@@ -89,6 +100,6 @@ async def open_state(
             admission=admission,
             neighbours=neighbours,
             ingestion=Ingestion(database, storage, redis, settings.upload),
-            similarity=Similarity(database, vectors, embedder),
+            similarity=Similarity(database, vectors, embedder, QueryVectors(database, embedder, cache), settings.cache),
             purge=Purge(database, storage, vectors),
         )

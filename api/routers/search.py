@@ -85,7 +85,7 @@ async def search_image(
             raise ImageTooLarge(f"a file may have {limits.max_file_bytes} bytes", code="file_too_large")
         file.content.seek(0)
         data = file.content.read()
-    return _answer(await similarity.by_picture(data, wanted, window))
+    return _answer(await similarity.by_picture(data, file.sha256, wanted, window))
 
 
 def _answer(results: Results) -> SearchOut:
