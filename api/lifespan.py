@@ -9,6 +9,7 @@ from arq.connections import ArqRedis
 from api.admission import Admission
 from api.ingestion import Ingestion
 from api.query_vectors import QueryVectors
+from api.search_log import SearchLog
 from api.settings import ApiSettings
 from api.shared_cache import SharedCache
 from api.similarity import Similarity
@@ -47,6 +48,7 @@ class ApiState(TypedDict):
     neighbours: Sequence[Probe]
     ingestion: Ingestion
     similarity: Similarity
+    search_log: SearchLog
     purge: Purge
 
 
@@ -89,6 +91,8 @@ async def open_state(
         await storage.ensure_bucket()
         admission = Admission(database, breakers, settings.upload)
         stack.push_async_callback(admission.close)
+        search_log = SearchLog(database)
+        stack.push_async_callback(search_log.close)
         yield ApiState(
             settings=settings,
             database=database,
@@ -101,5 +105,6 @@ async def open_state(
             neighbours=neighbours,
             ingestion=Ingestion(database, storage, redis, settings.upload),
             similarity=Similarity(database, vectors, embedder, QueryVectors(database, embedder, cache), settings.cache),
+            search_log=search_log,
             purge=Purge(database, storage, vectors),
         )

@@ -7,3 +7,6 @@ CACHE_LOOKUPS = Counter(
     "Lookups by cache (text, picture, candidates), level (process, redis) and outcome (hit, miss, unavailable).",
     ["cache", "level", "outcome"],
 )
+SEARCHES_LOGGED = Counter(
+    "likeness_searches_logged", "Entries for the search log: written, dropped by a full queue, or lost.", ["outcome"]
+)

@@ -13,6 +13,7 @@ from common.settings import (
     QdrantSettings,
     RedisSettings,
     S3Settings,
+    SearchLogSettings,
     ServiceSettings,
 )
 
@@ -71,4 +72,5 @@ class ApiSettings(ServiceSettings):
     breakers: BreakerSettings = BreakerSettings()
     search: SearchSettings = SearchSettings()
     cache: CacheSettings = CacheSettings()
+    search_log: SearchLogSettings = SearchLogSettings()
     log: LogSettings = LogSettings()

@@ -142,6 +142,7 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
                 pipeline,
                 interval_s=settings.worker.sweep_interval_s,
                 orphan_age=settings.worker.orphan_age,
+                searches_kept=settings.search_log.retention,
             ),
             operations=Operations(database, worker_name(), [audits], lease),
             audit_schedule=_create_schedule(settings.worker, database, breakers),

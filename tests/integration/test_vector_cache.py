@@ -130,7 +130,7 @@ async def test_another_type_of_value_is_a_miss_and_replaced(redis: ArqRedis) -> 
     await Process(redis).cache.keep({key(): unit_vector(1)})
     slot = await the_slot(redis)
     await redis.delete(slot)
-    await redis.execute_command("LPUSH", slot, "a list")
+    await redis.zadd(slot, {"a sorted set": 1})
     assert await Process(redis).find(key()) is None
     await Process(redis).cache.keep({key(): unit_vector(1)})
     assert await Process(redis).find(key()) is not None
