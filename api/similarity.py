@@ -76,7 +76,7 @@ class Similarity:
         shown = await self._vectors_of_images(wanted.owner_id, model, ids)
         if model is None:
             raise Conflict("nothing is indexed yet", code="nothing_indexed")
-        said = dict(zip(texts, await self._embedder.encode_texts(texts), strict=True)) if texts else {}
+        said = await self._say(model, texts)
         vector = np.zeros(model.dim)
         for example in examples:
             match example.of:
@@ -98,8 +98,8 @@ class Similarity:
             ImageRejected: the picture can't be read.
             EmbedderUnavailable, ConfigurationError: the embedder does not serve the active model.
         """
-        model, _ = await agree_on_model(self._database, self._embedder)
-        vector = await self._embedder.encode_image(data)
+        model, served = await agree_on_model(self._database, self._embedder)
+        vector = await self._embedder.serving(served.label).encode_image(data)
         return await self._search(model, vector, wanted, window)
 
     async def _model(self, *, agreed: bool) -> EmbeddingModel | None:
@@ -108,6 +108,12 @@ class Similarity:
             return (await agree_on_model(self._database, self._embedder))[0]
         async with self._database.begin() as session:
             return await embedding_models.find_active(session)
+
+    async def _say(self, model: EmbeddingModel, texts: Sequence[str]) -> dict[str, Vector]:
+        if not texts:
+            return {}
+        served = self._embedder.serving(embedding_models.label(model))
+        return dict(zip(texts, await served.encode_texts(texts), strict=True))
 
     async def _vectors_of_images(
         self, owner_id: UUID, model: EmbeddingModel | None, ids: Sequence[UUID]
