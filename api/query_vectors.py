@@ -5,14 +5,13 @@ from typing import TypeVar
 
 from api.single_flight import SingleFlight
 from api.vector_cache import Vector, VectorCache, VectorKey
-from common.active_model import agree_on_model
-from common.db.embedding_models import label
-from common.db.engine import Database
+from common.db.embedding_models import is_served_as, label
 from common.db.models import EmbeddingModel
-from common.embedder_client import EmbedderClient
+from common.embedder_client import EmbedderClient, ModelClient
 from common.errors import ConfigurationError
 
 Input = TypeVar("Input")
+Encode = Callable[[ModelClient, list[Input]], Awaitable[list[Vector]]]
 
 
 class QueryVectors:
@@ -20,12 +19,11 @@ class QueryVectors:
 
     What the cache has needs no embedder at all. Raises, where it has not:
         EmbedderUnavailable: the embedder does not answer.
-        ConfigurationError: it serves another model.
+        UnknownModel, ConfigurationError: it does not serve this model.
         Overloaded: its queue is full.
     """
 
-    def __init__(self, database: Database, embedder: EmbedderClient, cache: VectorCache) -> None:
-        self._database = database
+    def __init__(self, embedder: EmbedderClient, cache: VectorCache) -> None:
         self._embedder = embedder
         self._cache = cache
         self._flights: SingleFlight[tuple[VectorKey, ...], dict[VectorKey, Vector]] = SingleFlight()
@@ -37,7 +35,8 @@ class QueryVectors:
             InvalidInput: a text is too long.
         """
         keys = {text: VectorKey.of(model, "text", text.encode(errors="surrogatepass")) for text in texts}
-        found = await self._find(model, {key: text for text, key in keys.items()}, self._embedder.encode_texts)
+        inputs = {key: text for text, key in keys.items()}
+        found = await self._find(model, inputs, ModelClient.encode_texts)
         return {text: found[key] for text, key in keys.items()}
 
     async def of_picture(self, model: EmbeddingModel, data: bytes, sha256: str) -> Vector:
@@ -47,17 +46,10 @@ class QueryVectors:
             ImageRejected: the picture can't be read.
         """
         key = VectorKey.of(model, "picture", bytes.fromhex(sha256))
-
-        async def encode(pictures: Sequence[bytes]) -> list[Vector]:
-            return [await self._embedder.encode_image(picture) for picture in pictures]
-
-        return (await self._find(model, {key: data}, encode))[key]
+        return (await self._find(model, {key: data}, _encode_pictures))[key]
 
     async def _find(
-        self,
-        model: EmbeddingModel,
-        inputs: Mapping[VectorKey, Input],
-        encode: Callable[[list[Input]], Awaitable[list[Vector]]],
+        self, model: EmbeddingModel, inputs: Mapping[VectorKey, Input], encode: Encode[Input]
     ) -> dict[VectorKey, Vector]:
         found = self._cache.recall(inputs)
         missing = {key: given for key, given in inputs.items() if key not in found}
@@ -66,22 +58,28 @@ class QueryVectors:
         return found
 
     async def _fetch(
-        self,
-        model: EmbeddingModel,
-        inputs: Mapping[VectorKey, Input],
-        encode: Callable[[list[Input]], Awaitable[list[Vector]]],
+        self, model: EmbeddingModel, inputs: Mapping[VectorKey, Input], encode: Encode[Input]
     ) -> dict[VectorKey, Vector]:
         found = await self._cache.fetch(inputs)
         missing = {key: given for key, given in inputs.items() if key not in found}
         if missing:
-            await self._require(model)
-            made = dict(zip(missing, await encode(list(missing.values())), strict=True))
+            client = await self._client_of(model)
+            made = dict(zip(missing, await encode(client, list(missing.values())), strict=True))
             await self._cache.keep(made)
             found |= made
         return found
 
-    async def _require(self, model: EmbeddingModel) -> None:
-        """Make sure that the embedder serves this model: of another one's vectors, none may come under its name."""
-        active, _ = await agree_on_model(self._database, self._embedder)
-        if active.id != model.id:
-            raise ConfigurationError(f"the embedder serves {label(active)}, not {label(model)}", code="wrong_model")
+    async def _client_of(self, model: EmbeddingModel) -> ModelClient:
+        """Return the client of this model: of another one's vectors, none may come under its name."""
+        client = self._embedder.serving(label(model))
+        if not is_served_as(model, await client.model()):
+            raise ConfigurationError(
+                f"the embedder's {label(model)} is not the one the images here are indexed with: run the same release "
+                "of all services",
+                code="wrong_model",
+            )
+        return client
+
+
+async def _encode_pictures(client: ModelClient, pictures: list[bytes]) -> list[Vector]:
+    return [await client.encode_image(picture) for picture in pictures]

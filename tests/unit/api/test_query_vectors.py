@@ -11,12 +11,11 @@ import pytest
 from api.query_vectors import QueryVectors
 from api.settings import CacheSettings
 from api.vector_cache import VectorCache
-from common.db.engine import Database
 from common.db.models import EmbeddingModel
 from common.embedder_client import EmbedderClient
-from common.errors import ConfigurationError, EmbedderUnavailable, ImageUnreadable
+from common.errors import ConfigurationError, EmbedderUnavailable, ImageUnreadable, UnknownModel
 from common.settings import EmbedderClientSettings
-from tests.fixtures.rows import activate_model, model_info, unit_vector
+from tests.fixtures.rows import model_info, unit_vector
 
 
 class Embedder:
@@ -32,6 +31,8 @@ class Embedder:
     async def handle(self, request: httpx.Request) -> httpx.Response:
         if self.down:
             return httpx.Response(503, json={"code": "embedder_unavailable", "detail": "scripted"})
+        if request.url.params["model"] != self.served.label:
+            return httpx.Response(404, json={"code": "unknown_model", "detail": "scripted"})
         if request.url.path == "/model":
             return httpx.Response(200, json=self.served.model_dump())
         inputs = json.loads(request.content)["texts"] if "text" in request.url.path else [request.content.decode()]
@@ -57,13 +58,14 @@ async def client(embedder: Embedder) -> AsyncIterator[EmbedderClient]:
 
 
 @pytest.fixture
-async def model(database: Database) -> EmbeddingModel:
-    return await activate_model(database)
+def model() -> EmbeddingModel:
+    served = model_info()
+    return EmbeddingModel(name=served.name, pretrained=served.pretrained, dim=served.dim, preprocess_version=1)
 
 
 @pytest.fixture
-def vectors(database: Database, client: EmbedderClient) -> QueryVectors:
-    return QueryVectors(database, client, VectorCache(CacheSettings(), None))
+def vectors(client: EmbedderClient) -> QueryVectors:
+    return QueryVectors(client, VectorCache(CacheSettings(), None))
 
 
 async def until_asked(embedder: Embedder, times: int = 1) -> None:
@@ -130,9 +132,14 @@ async def test_another_models_vector_never_comes_under_this_ones_name(
     vectors: QueryVectors, embedder: Embedder, model: EmbeddingModel
 ) -> None:
     known = await vectors.of_texts(model, ["a"])
-    embedder.served = model_info(pretrained="others")
-    with pytest.raises((ConfigurationError, EmbedderUnavailable)):
-        await vectors.of_texts(model, ["new"])
+    for other, error in (
+        (model_info(pretrained="others"), UnknownModel),
+        (model_info(preprocess_version=2), ConfigurationError),
+        (model_info(dim=8), ConfigurationError),
+    ):
+        embedder.served = other
+        with pytest.raises(error):
+            await vectors.of_texts(model, ["new"])
     assert np.array_equal((await vectors.of_texts(model, ["a"]))["a"], known["a"])
     embedder.served = model_info()
     await vectors.of_texts(model, ["new"])
