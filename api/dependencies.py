@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Header, Query, Request
 from pydantic import AwareDatetime
 
 from api.admission import Admission
@@ -12,12 +12,12 @@ from api.attributes import parse_json_conditions
 from api.cursors import MAX_LIMIT, decode_seen
 from api.facets import Facets, count_facets
 from api.ingestion import Ingestion
+from api.logged_similarity import LoggedSimilarity
 from api.paging import Window
 from api.ranking import Ranking
 from api.schemas.search import Diversity, GoodOnly, HalfLifeDays, OnePerGroup, Recency, WithFacets
 from api.schemas.text import Text
 from api.settings import ApiSettings
-from api.similarity import Similarity
 from common.db.engine import Database
 from common.db.models import LOCAL_OWNER_ID
 from common.purge import Purge
@@ -60,9 +60,18 @@ def _ingestion(request: Request) -> Ingestion:
     return ingestion
 
 
-def _similarity(request: Request) -> Similarity:
-    similarity: Similarity = request.state.similarity
-    return similarity
+def _similarity(
+    request: Request,
+    session: Annotated[
+        str | None,
+        Header(
+            alias="X-Session-ID",
+            description="One person's visit, for the search log: up to 128 letters, digits and `._-`, or ignored.",
+        ),
+    ] = None,
+) -> LoggedSimilarity:
+    state = request.state
+    return LoggedSimilarity(state.similarity, state.search_log, state.settings.search_log, session)
 
 
 def _purge(request: Request) -> Purge:
@@ -77,7 +86,7 @@ StorageDep = Annotated[ObjectStore, Depends(_storage)]
 VectorsDep = Annotated[VectorIndex, Depends(_vectors)]
 AdmissionDep = Annotated[Admission, Depends(_admission)]
 IngestionDep = Annotated[Ingestion, Depends(_ingestion)]
-SimilarityDep = Annotated[Similarity, Depends(_similarity)]
+SimilarityDep = Annotated[LoggedSimilarity, Depends(_similarity)]
 PurgeDep = Annotated[Purge, Depends(_purge)]
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Most items of one page.")]

@@ -8,14 +8,24 @@ from arq.connections import ArqRedis
 
 from api.admission import Admission
 from api.ingestion import Ingestion
+from api.query_vectors import QueryVectors
+from api.search_log import SearchLog
 from api.settings import ApiSettings
+from api.shared_cache import SharedCache
 from api.similarity import Similarity
+from api.vector_cache import VectorCache
 from common import jobs
-from common.breakers import DATABASE, EMBEDDER, STORAGE, VECTORS, Breakers
+from common.breakers import DATABASE, EMBEDDER, REDIS, STORAGE, VECTORS, Breakers
 from common.db.engine import Database
 from common.db.migrate import check_revision
 from common.embedder_client import EmbedderClient
-from common.errors import DatabaseUnavailable, EmbedderUnavailable, StorageUnavailable, VectorIndexUnavailable
+from common.errors import (
+    DatabaseUnavailable,
+    EmbedderUnavailable,
+    QueueUnavailable,
+    StorageUnavailable,
+    VectorIndexUnavailable,
+)
 from common.guards import GuardedObjectStore, GuardedVectorIndex
 from common.purge import Purge
 from common.readiness import Probe
@@ -38,6 +48,7 @@ class ApiState(TypedDict):
     neighbours: Sequence[Probe]
     ingestion: Ingestion
     similarity: Similarity
+    search_log: SearchLog
     purge: Purge
 
 
@@ -71,6 +82,8 @@ async def open_state(
         embedder = await stack.enter_async_context(
             EmbedderClient(settings.embedder, breaker=breakers.create(EMBEDDER, EmbedderUnavailable))
         )
+        shared = SharedCache(redis, breakers.create(REDIS, QueueUnavailable), settings.cache)
+        cache = VectorCache(settings.cache, shared if settings.cache.shared_vectors else None)
         # Before anything is asked: whatever fails from here on, no probe is left over or outlives what it asks.
         stack.push_async_callback(breakers.close)
 
@@ -78,6 +91,8 @@ async def open_state(
         await storage.ensure_bucket()
         admission = Admission(database, breakers, settings.upload)
         stack.push_async_callback(admission.close)
+        search_log = SearchLog(database)
+        stack.push_async_callback(search_log.close)
         yield ApiState(
             settings=settings,
             database=database,
@@ -89,6 +104,7 @@ async def open_state(
             admission=admission,
             neighbours=neighbours,
             ingestion=Ingestion(database, storage, redis, settings.upload),
-            similarity=Similarity(database, vectors, embedder),
+            similarity=Similarity(database, vectors, embedder, QueryVectors(embedder, cache), settings.cache),
+            search_log=search_log,
             purge=Purge(database, storage, vectors),
         )

@@ -13,6 +13,7 @@ from common.settings import (
     QdrantSettings,
     RedisSettings,
     S3Settings,
+    SearchLogSettings,
     ServiceSettings,
 )
 
@@ -37,6 +38,26 @@ class UploadSettings(ImagePolicy):
     """Images waiting or in work, in all; while there are more, uploads are answered 429."""
 
 
+class CacheSettings(BaseModel):
+    """What is remembered of searches. Nothing of it is needed: all of it off, or Redis away, searches are slower."""
+
+    vectors: int = Field(default=2_000, ge=0)
+    """Vectors of texts and query pictures that each process keeps in memory; 0: none."""
+    shared_vectors: int = Field(default=20_000, ge=0)
+    """Most vectors kept in Redis, for all processes; 0: none. One takes its dimensions times 4 bytes, and some 150."""
+    shared_ttl_s: int = Field(default=86_400, ge=1)
+    """How long Redis keeps a vector."""
+    timeout_s: float = Field(default=0.05, gt=0)
+    """How long a search may wait for Redis."""
+    candidates_s: float = Field(default=0, ge=0, le=60)
+    """How long the vector index's answer stands for the same search; 0: it is asked each time.
+
+    For as long, images that are new or edited may be missing, or found by what they were. Deleted ones are never shown.
+    """
+    candidates: int = Field(default=1_000, ge=1)
+    """Most answers of the vector index that each process keeps."""
+
+
 class ApiSettings(ServiceSettings):
     """Everything the api service reads from its environment."""
 
@@ -50,4 +71,6 @@ class ApiSettings(ServiceSettings):
     embedder: EmbedderClientSettings = EmbedderClientSettings()
     breakers: BreakerSettings = BreakerSettings()
     search: SearchSettings = SearchSettings()
+    cache: CacheSettings = CacheSettings()
+    search_log: SearchLogSettings = SearchLogSettings()
     log: LogSettings = LogSettings()

@@ -7,9 +7,12 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from api.candidates import Candidates
 from api.good_matches import good_score, require_good
 from api.paging import Seen, Window, next_page
+from api.query_vectors import QueryVectors
 from api.reordering import Reordering
+from api.settings import CacheSettings
 from common.active_model import agree_on_model
 from common.db import embedding_models, embeddings, images
 from common.db.calibration import thresholds_of
@@ -56,10 +59,19 @@ class Results:
 class Similarity:
     """Finds images by likeness; one per process."""
 
-    def __init__(self, database: Database, vectors: VectorIndex, embedder: EmbedderClient) -> None:
+    def __init__(
+        self,
+        database: Database,
+        vectors: VectorIndex,
+        embedder: EmbedderClient,
+        query_vectors: QueryVectors,
+        cache: CacheSettings,
+    ) -> None:
         self._database = database
         self._vectors = vectors
         self._embedder = embedder
+        self._query_vectors = query_vectors
+        self._query = Candidates(vectors, cache).query if cache.candidates_s else vectors.query
 
     async def by_examples(self, examples: Sequence[Example], wanted: Filter, window: Window) -> Results:
         """Find what is like some things and unlike others; images among the examples are not among the results.
@@ -71,17 +83,18 @@ class Similarity:
             NotFound: an example is not one of the owner's images.
             Conflict: `image_not_indexed`, an example has no vector yet; `nothing_indexed`, there is no model yet.
             InvalidInput: a text is empty, a vector is not one of the model's, or the examples cancel each other out.
-            EmbedderUnavailable, ConfigurationError: the embedder does not serve the active model; only texts need it.
+            EmbedderUnavailable, ConfigurationError: the embedder does not serve the active model; only texts need it,
+                and those not that are in the cache.
         """
         ids = list(dict.fromkeys(example.of for example in examples if isinstance(example.of, UUID)))
         texts = list(dict.fromkeys(example.of for example in examples if isinstance(example.of, str)))
         if not all(text.strip() for text in texts):
             raise InvalidInput("a text is empty", code="empty_query")
-        model = await self._model(agreed=bool(texts))
+        model = await self._find_model() if not texts else await self._settle_model()
         shown = await self._vectors_of_images(wanted.owner_id, model, ids)
         if model is None:
             raise Conflict("nothing is indexed yet", code="nothing_indexed")
-        said = dict(zip(texts, await self._embedder.encode_texts(texts), strict=True)) if texts else {}
+        said = await self._query_vectors.of_texts(model, texts)
         vector = np.zeros(model.dim)
         for example in examples:
             match example.of:
@@ -98,23 +111,24 @@ class Similarity:
         weights = [(type(example.of), example.weight) for example in examples]
         return await self._search(model, query, weights, wanted, window, exclude=ids)
 
-    async def by_picture(self, data: bytes, wanted: Filter, window: Window) -> Results:
-        """Find what is like a picture that is not kept.
+    async def by_picture(self, data: bytes, sha256: str, wanted: Filter, window: Window) -> Results:
+        """Find what is like a picture that is not kept; `sha256` is its hash.
 
         Raises:
             ImageRejected: the picture can't be read.
             EmbedderUnavailable, ConfigurationError: the embedder does not serve the active model.
         """
-        model, _ = await agree_on_model(self._database, self._embedder)
-        vector = await self._embedder.encode_image(data)
+        model = await self._settle_model()
+        vector = await self._query_vectors.of_picture(model, data, sha256)
         return await self._search(model, vector, [(bytes, 1.0)], wanted, window)
 
-    async def _model(self, *, agreed: bool) -> EmbeddingModel | None:
-        """Return the active model; `agreed`: the embedder is to embed, so it must serve that model."""
-        if agreed:
-            return (await agree_on_model(self._database, self._embedder))[0]
+    async def _find_model(self) -> EmbeddingModel | None:
         async with self._database.begin() as session:
             return await embedding_models.find_active(session)
+
+    async def _settle_model(self) -> EmbeddingModel:
+        """Return the active model; where there is none yet, the embedder's becomes it."""
+        return await self._find_model() or (await agree_on_model(self._database, self._embedder))[0]
 
     async def _vectors_of_images(
         self, owner_id: UUID, model: EmbeddingModel | None, ids: Sequence[UUID]
@@ -150,7 +164,7 @@ class Similarity:
         await self._vectors.ensure(collection)
 
         async def query(limit: int) -> list[Match]:
-            return await self._vectors.query(
+            return await self._query(
                 collection, vector, filter=wanted, limit=limit, min_score=window.min_score, exclude=exclude
             )
 

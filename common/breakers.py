@@ -23,6 +23,8 @@ DATABASE: Final = "database"
 STORAGE: Final = "storage"
 VECTORS: Final = "vectors"
 EMBEDDER: Final = "embedder"
+REDIS: Final = "redis"
+"""Asked for cached vectors alone; hints have deadlines of their own."""
 
 OPEN = Gauge(
     "likeness_breaker_open", "1 while a dependency counts as down and is not asked.", ["service", "dependency"]

@@ -3,12 +3,17 @@
 Pixels travel raw: uint8 of shape (N, S, S, 3), C order, in one `application/octet-stream` body, `COUNT_HEADER` saying
 N and `SIZE_HEADER` saying S; the answer is float32 of shape (N, D), little-endian. Everything else is JSON. Vectors are
 L2-normalised. Every answer with vectors names the model that made them, so that two models' vectors never mix.
+
+An embedder may serve several models. `MODEL_PARAMETER` in a call's query says which is meant, by its label; without it,
+the default one.
 """
 
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
+MODEL_PARAMETER = "model"
+"""Query parameter: `ModelInfo.label` of the model that is to answer; by default the default model."""
 COUNT_HEADER = "X-Likeness-Count"
 """Images in a pixels request, vectors in its answer."""
 SIZE_HEADER = "X-Likeness-Image-Size"
@@ -63,6 +68,13 @@ class ModelInfo(_Wire):
     def label(self) -> str:
         """The model's identity in one word: vectors with different labels can't be compared."""
         return f"{self.name}/{self.pretrained}"
+
+
+class Models(_Wire):
+    """Answer of `GET /models`: what is served, and which model answers those who name none."""
+
+    default: str
+    models: list[ModelInfo] = Field(min_length=1)
 
 
 class Encoded(_Wire):

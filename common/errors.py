@@ -23,8 +23,9 @@ LikenessError                      .code: stable, machine-readable; str(error): 
     ├── ObjectCorrupt              (the stored bytes do not have the recorded hash)
     ├── VectorIndexUnavailable
     │   └── VectorIndexRefused     (it answered: not this request)
-    └── EmbedderUnavailable
-        └── EmbeddingInvalid       (it answered, but vectors that can't be right)
+    ├── EmbedderUnavailable
+    │   └── EmbeddingInvalid       (it answered, but vectors that can't be right)
+    └── UnknownModel               (it answered: that model is none of mine)
 """
 
 from typing import ClassVar
@@ -186,3 +187,9 @@ class EmbeddingInvalid(EmbedderUnavailable):
     """The embedder answered with too few or too many vectors, or some that are not finite and normalised."""
 
     default_code = "embedding_invalid"
+
+
+class UnknownModel(InfrastructureError):
+    """The embedder is there, but does not serve the model it was asked for; its others may be served well."""
+
+    default_code = "unknown_model"

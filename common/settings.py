@@ -4,11 +4,15 @@ Each service composes the groups it needs into one `BaseSettings` class (`api/se
 from the environment: no prefix, `__` between levels, e.g. `DATABASE__URL`, `S3__ENDPOINT`.
 """
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SEARCHES_KEPT = timedelta(days=90)
+"""How long a search is remembered, if nothing else is said."""
 
 
 class ServiceSettings(BaseSettings):
@@ -110,6 +114,17 @@ class ImportSettings(BaseModel):
     """How long a download may take in all: names, connections, redirects and the body."""
     concurrent: int = Field(default=4, ge=1, le=64)
     """Downloads of one worker at the same time."""
+
+
+class SearchLogSettings(BaseModel):
+    """What is remembered of what people search for (`SEARCH_LOG__…`; api and workers both read it)."""
+
+    enabled: bool = True
+    """Whether searches are written down. What was, is forgotten in its time all the same."""
+    retention: timedelta = Field(default=SEARCHES_KEPT, gt=timedelta(0))
+    """How long a search is remembered; as ISO 8601 has it, `P30D`."""
+    text_chars: int = Field(default=200, ge=1, le=2_000)
+    """How much of a text is kept."""
 
 
 class ImagePolicy(BaseModel):

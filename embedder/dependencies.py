@@ -2,8 +2,9 @@
 
 from typing import Annotated, TypedDict, cast
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 
+from common.embedding import MODEL_PARAMETER
 from embedder.bodies import read_deadline
 from embedder.decoder import ImageDecoder
 from embedder.engine import Engine
@@ -22,8 +23,13 @@ async def _service(request: Request) -> EmbedderService:
     return cast("EmbedderService", request.state.service)
 
 
-async def _engine(request: Request) -> Engine:
-    return (await _service(request)).engine
+_Label = Annotated[
+    str | None, Query(alias=MODEL_PARAMETER, description="Label of the model that is to answer; see `GET /models`.")
+]
+
+
+async def _engine(request: Request, label: _Label = None) -> Engine:
+    return (await _service(request)).engine(label)
 
 
 async def _decoder(request: Request) -> ImageDecoder:

@@ -28,6 +28,7 @@ class Lane(Generic[Item]):
 
     def __init__(
         self,
+        model: str,
         kind: Kind,
         encode: Callable[[list[Item]], Vectors],
         *,
@@ -41,7 +42,8 @@ class Lane(Generic[Item]):
         """Create a lane.
 
         Args:
-            kind: names it in the metrics.
+            model: the model's label, in the metrics.
+            kind: names it there.
             encode: embeds a batch, on `thread`.
             thread: runs the batches of all lanes, first come, first served.
             metrics: is told of batches and waiting items.
@@ -50,6 +52,7 @@ class Lane(Generic[Item]):
             max_pending: waiting items above which more are refused.
             ahead: batches handed to the thread at a time; with 1, another lane waits for one batch of this one at most.
         """
+        self._model = model
         self._kind = kind
         self._encode = encode
         self._thread = thread
@@ -60,7 +63,7 @@ class Lane(Generic[Item]):
         )
         self.last_success = time.monotonic()
         """When a batch last came back from the model."""
-        metrics.watch_pending(kind, lambda: self._batcher.pending)
+        metrics.watch_pending(model, kind, lambda: self._batcher.pending)
 
     async def encode(self, items: Sequence[Item], deadline: float | None = None) -> Vectors:
         """Embed items; row i of the answer belongs to item i.
@@ -82,7 +85,7 @@ class Lane(Generic[Item]):
 
     async def _flush(self, queued: list[tuple[Item, float]]) -> list[Vectors]:
         now = time.monotonic()
-        self._metrics.batch(self._kind, [now - since for _, since in queued])
+        self._metrics.batch(self._model, self._kind, [now - since for _, since in queued])
         items = [item for item, _ in queued]
         vectors = await self._thread.run(functools.partial(self._run, items))
         if len(vectors) != len(items):
@@ -97,7 +100,7 @@ class Lane(Generic[Item]):
         except LikenessError:
             raise
         except Exception as error:
-            log.exception("model_failed", kind=self._kind, items=len(items))
+            log.exception("model_failed", model=self._model, kind=self._kind, items=len(items))
             raise EmbedderUnavailable(f"the model failed: {error}", code="model_failed") from error
 
 
@@ -109,6 +112,7 @@ class Engine:
         cuda = model.info.device == "cuda"
         create_lane = functools.partial(
             Lane,
+            model.info.label,
             thread=thread,
             metrics=metrics,
             max_batch=settings.max_batch or (_GPU_BATCH if cuda else _CPU_BATCH),

@@ -18,6 +18,7 @@ from common.errors import (
     InvalidInput,
     LikenessError,
     Overloaded,
+    UnknownModel,
     UnsupportedMedia,
 )
 
@@ -32,6 +33,7 @@ _STATUS: dict[type[LikenessError], HTTPStatus] = {
     ImageRejected: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
+    UnknownModel: HTTPStatus.NOT_FOUND,
     ConfigurationError: HTTPStatus.SERVICE_UNAVAILABLE,
     InfrastructureError: HTTPStatus.SERVICE_UNAVAILABLE,
 }

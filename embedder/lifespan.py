@@ -8,7 +8,8 @@ from fastapi import FastAPI
 from embedder.decoder import ImageDecoder
 from embedder.dependencies import State
 from embedder.metrics import Metrics
-from embedder.service import EmbedderService, LoadModel
+from embedder.served import LoadModel
+from embedder.service import EmbedderService
 from embedder.settings import Settings
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[State]]

@@ -10,7 +10,7 @@ from embedder.lifespan import create_lifespan
 from embedder.metrics import Metrics
 from embedder.middleware import BodyLimit, RequestMetrics
 from embedder.model import ClipModel, ObserveStep
-from embedder.service import LoadModel
+from embedder.served import LoadModel
 from embedder.settings import EmbedderSettings, Settings
 
 _FORM_OVERHEAD = 64 * 1024

@@ -11,7 +11,7 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """The service's counters and histograms."""
+    """The service's counters and histograms; `model` is a label, so there are as many series as models are served."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -22,43 +22,44 @@ class Metrics:
             "embedder_request_seconds", "Time to answer", ["route"], buckets=_SECONDS, registry=self._registry
         )
         self._batch_items = Histogram(
-            "embedder_batch_items", "Items of a forward pass", ["kind"], buckets=_SIZES, registry=self._registry
-        )
+            "embedder_batch_items", "Items of a forward pass", ["model", "kind"], buckets=_SIZES,
+            registry=self._registry,
+        )  # fmt: skip
         self._queue_seconds = Histogram(
-            "embedder_queue_seconds", "Time an item waited for the model", ["kind"], buckets=_SECONDS,
+            "embedder_queue_seconds", "Time an item waited for the model", ["model", "kind"], buckets=_SECONDS,
             registry=self._registry,
         )  # fmt: skip
         self._step_seconds = Histogram(
-            "embedder_step_seconds", "Time of one step of a batch", ["kind", "step"], buckets=_SECONDS,
+            "embedder_step_seconds", "Time of one step of a batch", ["model", "kind", "step"], buckets=_SECONDS,
             registry=self._registry,
         )  # fmt: skip
         self._pending = Gauge(
-            "embedder_pending_items", "Items waiting for the model", ["kind"], registry=self._registry
+            "embedder_pending_items", "Items waiting for the model", ["model", "kind"], registry=self._registry
         )
-        self._ready = Gauge("embedder_ready", "1 while requests are served", registry=self._registry)
+        self._ready = Gauge("embedder_ready", "1 while requests are served, by all models", registry=self._registry)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answered request under its route's template."""
         self._requests.labels(method, route, str(status)).inc()
         self._request_seconds.labels(route).observe(seconds)
 
-    def batch(self, kind: Kind, waited_s: list[float]) -> None:
+    def batch(self, model: str, kind: Kind, waited_s: list[float]) -> None:
         """Note a batch, and how long each of its items has waited for it."""
-        self._batch_items.labels(kind).observe(len(waited_s))
+        self._batch_items.labels(model, kind).observe(len(waited_s))
         for seconds in waited_s:
-            self._queue_seconds.labels(kind).observe(seconds)
+            self._queue_seconds.labels(model, kind).observe(seconds)
 
-    def step(self, kind: Kind, step: Step, seconds: float) -> None:
+    def step(self, model: str, kind: Kind, step: Step, seconds: float) -> None:
         """Note how long a step of a batch took."""
-        self._step_seconds.labels(kind, step).observe(seconds)
+        self._step_seconds.labels(model, kind, step).observe(seconds)
 
-    def watch_pending(self, kind: Kind, count: Callable[[], float]) -> None:
+    def watch_pending(self, model: str, kind: Kind, count: Callable[[], float]) -> None:
         """Report `count()` as the items waiting."""
-        self._pending.labels(kind).set_function(count)
+        self._pending.labels(model, kind).set_function(count)
 
-    def ready(self, *, ready: bool) -> None:
-        """Note whether requests are served."""
-        self._ready.set(ready)
+    def watch_ready(self, ready: Callable[[], bool]) -> None:
+        """Report whether requests are served by all models."""
+        self._ready.set_function(ready)
 
     def expose(self) -> bytes:
         """Write everything in Prometheus' text format."""

@@ -18,12 +18,13 @@ from common.embedding import (
     Encoded,
     ItemError,
     ModelInfo,
+    Models,
     TextsEncoded,
     TextsRequest,
 )
 from common.errors import ImageRejected, InvalidInput
 from embedder.bodies import FILE_FIELD, File, read_files, read_image, read_pixels
-from embedder.dependencies import DeadlineDep, DecoderDep, EngineDep
+from embedder.dependencies import DeadlineDep, DecoderDep, EngineDep, ServiceDep
 from embedder.model import Pixels
 
 router = APIRouter()
@@ -39,6 +40,12 @@ def _form(schema: dict[str, Any]) -> dict[str, Any]:
 _ONE_IMAGE = {"requestBody": {"required": True, "content": _form(_BINARY) | {"image/*": {"schema": _BINARY}}}}
 _MANY_IMAGES = {"requestBody": {"required": True, "content": _form({"type": "array", "items": _BINARY})}}
 _PIXELS = {"requestBody": {"required": True, "content": {PIXELS_MEDIA_TYPE: {"schema": _BINARY}}}}
+
+
+@router.get("/models")
+async def get_models(service: ServiceDep) -> Models:
+    """List the models that are served; `?model=LABEL` says which of them is to answer a call."""
+    return service.list_models()
 
 
 @router.get("/model")

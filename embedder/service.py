@@ -1,116 +1,103 @@
-"""The service's life: loads the model while the server already answers probes, serves, and shuts down."""
+"""The service's life: loads its models while the server already answers probes, serves, and shuts down."""
 
 import asyncio
-import functools
-from collections.abc import Callable
 
 import structlog
 
-from common.embedding import Readiness
-from common.errors import ConfigurationError, EmbedderUnavailable
-from embedder.canary import Canary
+from common.embedding import Models, Readiness
+from common.errors import EmbedderUnavailable, UnknownModel
 from embedder.engine import Engine
 from embedder.errors import NOT_READY
 from embedder.metrics import Metrics
-from embedder.model import ClipModel, HubUnreachable, ObserveStep
-from embedder.reference import References, pictures
-from embedder.selftest import check
+from embedder.served import LoadModel, ServedModel
 from embedder.settings import EmbedderSettings
 from embedder.thread import ModelThread
 
 log = structlog.get_logger(__name__)
 
-LoadModel = Callable[[EmbedderSettings, ObserveStep], ClipModel]
-
 _STOP_S = 5.0
 
 
 class EmbedderService:
-    """Owns the model's thread and, once the model is loaded and has passed its self-test, the engine."""
+    """Owns the models, the default one first, and the thread they all run on: there is one device."""
 
     def __init__(self, settings: EmbedderSettings, metrics: Metrics, load: LoadModel) -> None:
-        """Create the service; `start` begins its work, with `load` on the model's thread."""
-        self._load_model = load
-        self._settings = settings
-        self._metrics = metrics
+        """Create the service; `start` begins its work, with `load` on the models' thread."""
         self._thread = ModelThread()
-        self._loading: asyncio.Task[None] | None = None
-        self._engine: Engine | None = None
-        self._canary: Canary | None = None
-        self._standing = Readiness(status="starting", detail="the model is loading")
+        every = (settings, *(settings.of(choice) for choice in settings.also))
+        self._models = [ServedModel(each, self._thread, metrics, load) for each in every]
+        self._in_trouble = False
+        metrics.watch_ready(lambda: not self._in_trouble and all(model.standing.ok for model in self._models))
 
-    @property
-    def engine(self) -> Engine:
-        """The engine.
+    def start(self) -> None:
+        """Begin to load the models, the default one first; returns at once."""
+        for model in self._models:
+            model.start()
+
+    def engine(self, label: str | None = None) -> Engine:
+        """Return the engine of the model with this label, of the default model where there is none.
 
         Raises:
             EmbedderUnavailable: the model is not there (yet).
+            UnknownModel: there is no such model.
         """
-        if self._engine is None:
-            raise EmbedderUnavailable(self._standing.detail, code=NOT_READY)
-        return self._engine
+        if label is None:
+            return self._default()
+        for engine in self._engines():
+            if engine.info.label == label:
+                return engine
+        self._refuse_while_starting()
+        labels = ", ".join(engine.info.label for engine in self._engines()) or "none"
+        raise UnknownModel(f"the model {label!r} is not served here; served: {labels}")
 
-    def start(self) -> None:
-        """Begin to load the model; returns at once."""
-        self._loading = asyncio.create_task(self._load())
+    def list_models(self) -> Models:
+        """List the models that are served, the default one first.
+
+        Raises:
+            EmbedderUnavailable: not all have been loaded, or the default one can't be.
+        """
+        self._refuse_while_starting()
+        default = self._default().info
+        # By label: a model that is named twice, by two words, is one.
+        infos = {engine.info.label: engine.info for engine in self._engines()}
+        return Models(default=default.label, models=list(infos.values()))
 
     async def check_ready(self) -> Readiness:
-        """Say whether requests are served, or what is wrong."""
-        readiness = self._standing
-        if self._canary is not None and (trouble := await self._canary.find_trouble()):
-            readiness = Readiness(status="failed", detail=trouble, model=readiness.model)
-        self._metrics.ready(ready=readiness.ok)
-        return readiness
+        """Say whether all models are served, or what is wrong with one."""
+        states = await asyncio.gather(*(model.check_ready() for model in self._models))
+        trouble = next(
+            ((model, state) for model, state in zip(self._models, states, strict=True) if not state.ok), None
+        )
+        self._in_trouble = trouble is not None
+        default = states[0].model
+        if trouble is None:
+            labels = dict.fromkeys(engine.info.label for engine in self._engines())
+            return Readiness(status="ready", detail=f"serving {', '.join(labels)}", model=default)
+        model, state = trouble
+        detail = state.detail if model is self._models[0] else f"{model.choice}: {state.detail}"
+        return Readiness(status=state.status, detail=detail, model=default)
 
     async def close(self) -> None:
         """Answer what waits, then end; a load or a pass that does not end by itself is left behind."""
-        if self._loading is not None:
-            self._loading.cancel()
-            await asyncio.wait([self._loading])
-        if self._canary is not None:
-            await self._canary.close()
+        await asyncio.gather(*(model.stop_watching() for model in self._models))
+        engines = self._engines()
         try:
             async with asyncio.timeout(_STOP_S):
-                if self._engine is not None:
-                    await self._engine.close()
+                await asyncio.gather(*(engine.close() for engine in engines))
         except TimeoutError:
             log.warning("model_busy_at_shutdown")
-        await asyncio.to_thread(self._thread.stop, _STOP_S if self._engine else 0)
+        await asyncio.to_thread(self._thread.stop, _STOP_S if engines else 0)
 
-    async def _load(self) -> None:
-        """Load the model; while the hub is out of reach, try again from time to time."""
-        while True:
-            try:
-                model = await self._thread.run(functools.partial(self._load_model, self._settings, self._metrics.step))
-                references = await self._thread.run(functools.partial(check, model))
-            except HubUnreachable as error:
-                log.error("hub_unreachable", reason=str(error), retry_s=self._settings.retry_s)  # noqa: TRY400
-                self._standing = Readiness(status="failed", detail=str(error))
-                await asyncio.sleep(self._settings.retry_s)
-            except ConfigurationError as error:
-                log.error("model_refused", reason=str(error), code=error.code)  # noqa: TRY400 - the reason says it all
-                self._standing = Readiness(status="failed", detail=str(error))
-                return
-            except Exception as error:
-                log.exception("model_failed")
-                self._standing = Readiness(status="failed", detail=f"the model can't be loaded: {error}")
-                return
-            else:
-                self._serve(model, references)
-                return
+    def _engines(self) -> list[Engine]:
+        return [model.engine for model in self._models if model.engine is not None]
 
-    def _serve(self, model: ClipModel, references: References) -> None:
-        info = model.info
-        self._engine = Engine(model, self._thread, self._metrics, self._settings)
-        self._canary = Canary(
-            self._engine,
-            self._thread,
-            picture=pictures(info.image_size)[0],
-            expected=references.images[0],
-            stall_s=self._settings.stall_s,
-        )
-        self._standing = Readiness(status="ready", detail=f"serving {info.label}", model=info)
-        self._metrics.ready(ready=True)
-        if info.demo:
-            log.warning("demo_model", advice="it knows drawn shapes only; configure EMBEDDER__MODEL for real pictures")
-        log.info("model_ready", model=info.label, device=info.device, precision=info.precision, dim=info.dim)
+    def _default(self) -> Engine:
+        default = self._models[0]
+        if default.engine is None:
+            raise EmbedderUnavailable(default.standing.detail, code=NOT_READY)
+        return default.engine
+
+    def _refuse_while_starting(self) -> None:
+        """Not all labels are known yet: who would be told that a model is unknown might believe it."""
+        if any(model.standing.status == "starting" for model in self._models):
+            raise EmbedderUnavailable("not all models are loaded yet", code=NOT_READY)

@@ -98,6 +98,7 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
         await check_revision(database)
         await storage.ensure_bucket()
         model, served = await agree_on_model(database, embedder)
+        encoder = embedder.serving(served.label)
         collection = Collection(model.collection, model.dim)
         await vectors.ensure(collection)
         decoder = _create_decoder(settings, served)
@@ -115,11 +116,11 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
                 Fetch(storage, memory),
                 Decode(decoder),
                 Thumbnail(storage),
-                Embed(embedder, moves, settings.worker.embed_batch),
+                Embed(encoder, moves, settings.worker.embed_batch),
                 Index(vectors, collection),
             ],
             load_extensions(),
-            StageContext(database, storage, embedder),
+            StageContext(database, storage, encoder),
         )
         gate = _create_gate(database, breakers, model.id)
         stack.push_async_callback(gate.close)
@@ -148,6 +149,7 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
                 pipeline,
                 interval_s=settings.worker.sweep_interval_s,
                 orphan_age=settings.worker.orphan_age,
+                searches_kept=settings.search_log.retention,
             ),
             operations=Operations(database, worker_name(), [audits, calibrations], lease),
             audit_schedule=_create_schedule(settings.worker, database, breakers),

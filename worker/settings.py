@@ -18,6 +18,7 @@ from common.settings import (
     QdrantSettings,
     RedisSettings,
     S3Settings,
+    SearchLogSettings,
     ServiceSettings,
 )
 
@@ -62,4 +63,5 @@ class WorkerSettings(ServiceSettings):
     embedder: EmbedderClientSettings = EmbedderClientSettings()
     breakers: BreakerSettings = BreakerSettings()
     search: SearchSettings = SearchSettings()
+    search_log: SearchLogSettings = SearchLogSettings()
     log: LogSettings = LogSettings()

@@ -10,12 +10,13 @@ from datetime import timedelta
 
 import structlog
 
-from common.db import embedding_models, images, lifecycle, quarantine
+from common.db import embedding_models, images, lifecycle, quarantine, searches
 from common.db.engine import Database
 from common.db.models import Image
 from common.errors import InfrastructureError
 from common.payloads import sync_payload
 from common.purge import Purge
+from common.settings import SEARCHES_KEPT
 from common.storage import ObjectStore
 from common.vectors.base import VectorIndex
 from worker.metrics import SWEPT
@@ -28,6 +29,7 @@ UPLOAD_PATIENCE = timedelta(seconds=60)
 UPLOAD_EXPIRY = timedelta(hours=1)
 """How old a `created` row without object becomes; nobody was promised anything about it."""
 _BATCH = 256
+_SEARCHES = 5_000
 
 
 class Sweeper:
@@ -42,6 +44,7 @@ class Sweeper:
         *,
         interval_s: float,
         orphan_age: timedelta = quarantine.AGE,
+        searches_kept: timedelta = SEARCHES_KEPT,
     ) -> None:
         self._database = database
         self._storage = storage
@@ -50,6 +53,7 @@ class Sweeper:
         self._purge = Purge(database, storage, vectors)
         self._interval_s = interval_s
         self._orphan_age = orphan_age
+        self._searches_kept = searches_kept
 
     async def run(self) -> None:
         """Sweep until cancelled. At the start nothing counts as hinted: a restart should not cost an interval."""
@@ -80,6 +84,7 @@ class Sweeper:
         await self._try("payloads_synced", self._sync_payloads)
         await self._try("remains_purged", self._purge.purge_due)
         await self._try("orphans_deleted", lambda: self._purge.purge_orphans(older_than=self._orphan_age))
+        await self._try("searches_forgotten", self._forget_searches)
 
     async def _try(self, kind: str, step: Callable[[], Awaitable[int]]) -> None:
         """Do a step; an outage that stops it is logged, stops no other step, and the next sweep tries again."""
@@ -90,7 +95,7 @@ class Sweeper:
             return
         if healed:
             SWEPT.labels(kind).inc(healed)
-            log.info("swept", step=kind, images=healed)
+            log.info("swept", step=kind, count=healed)
 
     async def _bury(self) -> int:
         async with self._database.begin() as session:
@@ -118,6 +123,10 @@ class Sweeper:
             if stored is not None and stored.size == image.byte_size:
                 return bool(await lifecycle.mark_stored(session, [image.id]))
             return await images.expire_unsettled(session, image.id, older_than=UPLOAD_EXPIRY)
+
+    async def _forget_searches(self) -> int:
+        async with self._database.begin() as session:
+            return await searches.forget(session, older_than=self._searches_kept, limit=_SEARCHES)
 
     async def _sync_payloads(self) -> int:
         async with self._database.begin() as session:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from common import jobs
-from common.breakers import DATABASE, EMBEDDER, STORAGE, VECTORS, Breakers
+from common.breakers import DATABASE, EMBEDDER, REDIS, STORAGE, VECTORS, Breakers
 from common.readiness import Ready, probe, probe_embedder
 
 router = APIRouter(tags=["health"])
@@ -29,7 +29,7 @@ async def ready(request: Request) -> Response:
             probe(DATABASE, state.database.ping, breakers[DATABASE]),
             probe(STORAGE, state.storage.ping, breakers[STORAGE]),
             probe(VECTORS, state.vectors.ping, breakers[VECTORS]),
-            probe("queue", lambda: jobs.ping(state.redis), needed=False),
+            probe("queue", lambda: jobs.ping(state.redis), breakers[REDIS], needed=False),
             *(ask() for ask in state.neighbours),
         ),
     )

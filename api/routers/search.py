@@ -111,7 +111,7 @@ async def search_image(
             raise ImageTooLarge(f"a file may have {limits.max_file_bytes} bytes", code="file_too_large")
         file.content.seek(0)
         data = file.content.read()
-    return _answer(await similarity.by_picture(data, wanted, window), facets)
+    return _answer(await similarity.by_picture(data, file.sha256, wanted, window), facets)
 
 
 @router.get("/search/facets", responses=problems(422, 503), summary="Facets")

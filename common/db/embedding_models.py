@@ -36,6 +36,12 @@ async def find_labelled(session: AsyncSession, wanted: str) -> list[int]:
     return found
 
 
+def is_served_as(model: EmbeddingModel, served: ModelInfo) -> bool:
+    """Tell whether what the embedder serves is this model: their vectors can be compared."""
+    ours = (model.name, model.pretrained, model.dim, model.preprocess_version)
+    return ours == (served.name, served.pretrained, served.dim, served.preprocess_version)
+
+
 async def settle_active(session: AsyncSession, served: ModelInfo) -> EmbeddingModel:
     """Return the active model, which on a new database becomes the one the embedder serves.
 
@@ -48,12 +54,7 @@ async def settle_active(session: AsyncSession, served: ModelInfo) -> EmbeddingMo
         active = await find_active(session)
     if active is None:
         return await _activate(session, served)
-    if (active.name, active.pretrained, active.dim, active.preprocess_version) != (
-        served.name,
-        served.pretrained,
-        served.dim,
-        served.preprocess_version,
-    ):
+    if not is_served_as(active, served):
         raise ConfigurationError(
             f"the embedder serves {served.label} (preprocess {served.preprocess_version}), but the images here are "
             f"indexed with {label(active)} (preprocess {active.preprocess_version}): configure the embedder for that "

@@ -3,7 +3,18 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    UniqueConstraint,
+    false,
+    func,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common.db.base import Base, Timestamp
@@ -228,3 +239,30 @@ class QuarantinedObject(Base):
 
     key: Mapped[str] = mapped_column(primary_key=True)
     first_seen: Mapped[Timestamp] = mapped_column(server_default=func.now(), index=True)
+
+
+class Search(Base):
+    """One search that was answered. It refers to nothing by key: a log holds nobody up, and outlives what it names."""
+
+    __tablename__ = "search_log"
+    __table_args__ = (CheckConstraint("kind IN ('text', 'image', 'picture', 'examples')", name="kind"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    at: Mapped[Timestamp] = mapped_column(server_default=func.now(), index=True)
+    owner_id: Mapped[UUID]
+    session: Mapped[str | None]
+    """What the client calls the visit of one person, if it says so."""
+    kind: Mapped[str]
+    """By a text, an image, a picture that is not kept, or several examples with weights."""
+    text: Mapped[str | None]
+    image_id: Mapped[UUID | None]
+    filters: Mapped[dict[str, Any]]
+    depth: Mapped[int]
+    """How many results of the same search were shown before: 0 on its first page."""
+    found: Mapped[int]
+    """How many this page shows."""
+    ms: Mapped[float] = mapped_column(Double)
+    """What it took, from the query's vector to the rows; not the transfer of the request."""
+    model: Mapped[str]
+    trial: Mapped[bool] = mapped_column(server_default=false())
+    """Answered by a model that is being tried out."""

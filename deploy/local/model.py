@@ -9,7 +9,7 @@ from common.db.engine import Database
 from common.db.models import EmbeddingModel
 from common.settings import DatabaseSettings
 from deploy.local.errors import WrongModel
-from embedder.settings import EmbedderSettings
+from embedder.settings import EmbedderSettings, ModelChoice
 
 _DEMO = "likeness-demo"
 _HUB_PREFIX = "hf-hub:"
@@ -29,21 +29,44 @@ def choose_model(configured: EmbedderSettings, indexed: EmbeddingModel | None) -
     """Return the settings that choose the embedder's model, to be laid over those the user gave.
 
     On a new database the user's stand; who gave none gets the default model or, where its weights can't be had, the
-    demo model.
+    demo model. Afterwards the default is the model that the images here are indexed with, whichever of the user's
+    models that is; the user's others are served beside it.
 
     Raises:
-        WrongModel: the user asks for another model than the images here are indexed with.
+        WrongModel: the user asks for other models than the images here are indexed with.
     """
     named = configured.model_fields_set & {"model", "pretrained"}
     if indexed is None:
         return {} if named or "fallback" in configured.model_fields_set else {"EMBEDDER__FALLBACK": "demo"}
-    if "model" in named and _canonical(configured.model) != indexed.name:
-        raise _wrong_model(indexed)
+    matching = [choice for choice in configured.also if _matches(choice, indexed)]
+    others = [choice for choice in configured.also if choice not in matching]
+    try:
+        weights = _default_weights(configured, indexed)
+    except WrongModel:
+        if not matching:
+            raise
+        weights = _weights(matching[0].pretrained or None, indexed)
+        others += [configured.choice] if named else []
     return {
         "EMBEDDER__MODEL": indexed.name,
-        "EMBEDDER__PRETRAINED": _weights(configured.pretrained if "pretrained" in named else None, indexed),
+        "EMBEDDER__PRETRAINED": weights,
+        "EMBEDDER__ALSO": ",".join(map(str, others)),
         "EMBEDDER__FALLBACK": "none",
     }
+
+
+def _matches(choice: ModelChoice, indexed: EmbeddingModel) -> bool:
+    try:
+        return _canonical(choice.model) == indexed.name and bool(_weights(choice.pretrained or None, indexed))
+    except WrongModel:
+        return False
+
+
+def _default_weights(configured: EmbedderSettings, indexed: EmbeddingModel) -> str:
+    named = configured.model_fields_set & {"model", "pretrained"}
+    if "model" in named and _canonical(configured.model) != indexed.name:
+        raise _wrong_model(indexed)
+    return _weights(configured.pretrained if "pretrained" in named else None, indexed)
 
 
 def _weights(configured: str | None, indexed: EmbeddingModel) -> str:

@@ -1,6 +1,7 @@
 """An embedder without a model: it speaks the wire contract of `common/embedding.py`, and misbehaves on demand.
 
-A vector is the mean colours of the picture's strips, so other pictures have other vectors. `PUT /script` with
+A vector is the mean colours of the picture's strips, so other pictures have other vectors. There are two models, the
+default one with strips across, another with strips down. `PUT /script` with
 `{"answer": …}` says how pixels are answered from then on; `ANSWERS` has the names. Run it as
 `python -m tests.fakes.embedder_server PORT`.
 """
@@ -21,9 +22,11 @@ from common.embedding import (
     COUNT_HEADER,
     DIM_HEADER,
     MODEL_HEADER,
+    MODEL_PARAMETER,
     PIXELS_MEDIA_TYPE,
     SIZE_HEADER,
     ModelInfo,
+    Models,
     PreprocessInfo,
     Readiness,
 )
@@ -43,20 +46,23 @@ MODEL = ModelInfo(
     device="cpu",
     precision="fp32",
 )
+OTHER_MODEL = MODEL.model_copy(update={"pretrained": "v2"})
+MODELS = {model.label: model for model in (MODEL, OTHER_MODEL)}
 
 Vectors = NDArray[np.float32]
 
 
-def embed(pixels: NDArray[np.uint8]) -> Vectors:
+def embed(pixels: NDArray[np.uint8], model: ModelInfo = MODEL) -> Vectors:
     """Return (N, D) normalised vectors of (N, S, S, 3) pictures."""
-    strips = pixels.reshape(len(pixels), DIM, -1).mean(axis=2, dtype=np.float64) - 127.5
+    turned = pixels if model == MODEL else pixels.transpose(0, 2, 1, 3)
+    strips = turned.reshape(len(pixels), DIM, -1).mean(axis=2, dtype=np.float64) - 127.5
     strips[:, 0] += 1e-3  # an even grey has a vector as well
     return np.asarray(strips / np.linalg.norm(strips, axis=1, keepdims=True), dtype=np.float32)
 
 
 def _answer(vectors: Vectors, **headers: str) -> Response:
     count, dim = vectors.shape
-    usual = {COUNT_HEADER: str(count), DIM_HEADER: str(dim), MODEL_HEADER: MODEL.label}
+    usual = {COUNT_HEADER: str(count), DIM_HEADER: str(dim)}
     return Response(vectors.astype("<f4").tobytes(), media_type=PIXELS_MEDIA_TYPE, headers=usual | headers)
 
 
@@ -92,6 +98,7 @@ class EmbedderServer:
             routes=[
                 Route("/health", self._health),
                 Route("/ready", self._ready),
+                Route("/models", self._models),
                 Route("/model", self._model),
                 Route("/script", self._follow, methods=["PUT"]),
                 Route("/encode/pixels", self._encode_pixels, methods=["POST"]),
@@ -104,19 +111,36 @@ class EmbedderServer:
     async def _ready(self, _: Request) -> Response:
         return JSONResponse(Readiness(status="ready", detail="scripted", model=MODEL).model_dump())
 
-    async def _model(self, _: Request) -> Response:
-        return JSONResponse(MODEL.model_dump())
+    async def _models(self, _: Request) -> Response:
+        return JSONResponse(Models(default=MODEL.label, models=list(MODELS.values())).model_dump())
+
+    async def _model(self, request: Request) -> Response:
+        model = _asked(request)
+        return JSONResponse(model.model_dump()) if model else _unknown()
 
     async def _follow(self, request: Request) -> Response:
         self._script = (await request.json())["answer"]
         return JSONResponse(sorted(ANSWERS), 200 if self._script in ANSWERS else 422)
 
     async def _encode_pixels(self, request: Request) -> Response:
+        model = _asked(request)
+        if model is None:
+            return _unknown()
         count, size = int(request.headers[COUNT_HEADER]), int(request.headers[SIZE_HEADER])
         pixels = np.frombuffer(await request.body(), dtype=np.uint8).reshape(count, size, size, 3)
         if self._script == "slow":
             await asyncio.sleep(SLOW_S)
-        return ANSWERS[self._script](embed(pixels))
+        answer = ANSWERS[self._script](embed(pixels, model))
+        answer.headers.setdefault(MODEL_HEADER, model.label)
+        return answer
+
+
+def _asked(request: Request) -> ModelInfo | None:
+    return MODELS.get(request.query_params.get(MODEL_PARAMETER, MODEL.label))
+
+
+def _unknown() -> Response:
+    return JSONResponse({"code": "unknown_model", "detail": "scripted"}, 404)
 
 
 if __name__ == "__main__":

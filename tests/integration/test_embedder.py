@@ -56,6 +56,19 @@ async def test_texts_find_their_pictures(client: EmbedderClient) -> None:
     assert np.argmax(texts @ images.T, axis=1).tolist() == [0, 1, 2, 3]
 
 
+async def test_a_second_model_answers_those_who_ask_for_it(client: EmbedderClient) -> None:
+    demo, random = await client.models()
+    assert (demo.demo, random.label) == (True, "likeness-demo/random")
+    images = [to_pixels(draw(scene, 9), demo.image_size) for scene in SCENES]
+
+    default = np.stack(await client.encode_pixels(images))
+    ours = np.stack(await client.serving(demo.label).encode_pixels(images))
+    others = np.stack(await client.serving(random.label).encode_pixels(images))
+
+    assert np.allclose(ours, default, atol=1e-5)
+    assert np.sum(ours * others, axis=1).max() < 0.9
+
+
 async def test_pixels_and_the_image_itself_give_the_same_vector(client: EmbedderClient) -> None:
     size = (await client.model()).image_size
     pictures = [*valid().values(), *(draw(scene, 9) for scene in SCENES)]

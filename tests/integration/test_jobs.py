@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -11,25 +10,15 @@ import pytest
 import structlog
 from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
-from pydantic import SecretStr
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from common import jobs
 from common.errors import QueueUnavailable
-from common.settings import RedisSettings
 from deploy.local.stores import Stores
+from tests.fixtures.redis import connected
 from tests.fixtures.silence import silent_server
 
 NOWHERE = "redis://127.0.0.1:1/0"
-
-
-@asynccontextmanager
-async def connected(url: str) -> AsyncIterator[ArqRedis]:
-    redis = jobs.create_redis(RedisSettings(url=SecretStr(url)))
-    try:
-        yield redis
-    finally:
-        await redis.aclose(close_connection_pool=True)
 
 
 @pytest.fixture

@@ -9,11 +9,13 @@ from uuid import UUID
 import pytest
 import structlog
 from prometheus_client import REGISTRY
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from common.db import images, lifecycle
+from common.db import images, lifecycle, searches
 from common.db.engine import Database
 from common.db.models import LOCAL_OWNER_ID
+from common.db.searches import NewSearch
 from common.payloads import payload_of
 from common.vectors.base import Collection, Filter, Point
 from tests.fakes.object_store import MemoryObjectStore
@@ -189,6 +191,14 @@ async def test_remains_of_the_deleted_are_purged(bench: Bench) -> None:
     await bench.sweeper.tidy()
     assert bench.storage.objects == {}
     assert await count(bench.database, "tombstones") == 0
+
+
+async def test_searches_are_forgotten_in_their_time(bench: Bench) -> None:
+    async with bench.database.begin() as session:
+        await searches.add(session, [NewSearch(LOCAL_OWNER_ID, "text", 0, 1, 1.0, "m/p", text="a")] * 3)
+        await session.execute(text("UPDATE search_log SET at = now() - interval '91 days' WHERE id < 3"))
+    await bench.sweeper.tidy()
+    assert await count(bench.database, "search_log") == 1
 
 
 async def test_a_database_without_a_model_is_tidied_too(database: Database, index: UnreliableIndex) -> None:

@@ -10,6 +10,7 @@ from worker.cli.importing import import_images
 from worker.cli.inspection import inspect_image
 from worker.cli.migrate import migrate
 from worker.cli.requeue import requeue
+from worker.cli.searches import show_searches
 from worker.cli.status import status
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, epilog=EPILOG, pretty_exceptions_show_locals=False)
@@ -18,6 +19,7 @@ app.command("status", epilog=EPILOG)(status)
 app.command("requeue", epilog=EPILOG)(requeue)
 app.command("inspect", epilog=EPILOG)(inspect_image)
 app.command("audit", epilog=EPILOG)(audit)
+app.command("searches", epilog=EPILOG)(show_searches)
 app.command("import", epilog=EPILOG)(import_images)
 app.command("migrate", epilog=EPILOG)(migrate)
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.batcher import Batcher, blaming_one
-from common.embedder_client import EmbedderClient
+from common.embedder_client import ModelClient
 from common.errors import EmbeddingInvalid
 from worker.moves import Moves
 from worker.work import Work
@@ -19,7 +19,7 @@ class Embed:
 
     name = "embed"
 
-    def __init__(self, embedder: EmbedderClient, moves: Moves, batch_size: int) -> None:
+    def __init__(self, embedder: ModelClient, moves: Moves, batch_size: int) -> None:
         self._moves = moves
         self._vectors: Batcher[NDArray[np.uint8], NDArray[np.float32]] = Batcher(
             blaming_one(embedder.encode_pixels, EmbeddingInvalid),

@@ -3,15 +3,19 @@
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from common.active_model import agree_on_model
 from common.db import embedding_models
 from common.db.engine import Database
 from common.db.models import EmbeddingModel
-from common.embedding import ModelInfo
+from common.embedder_client import EmbedderClient
+from common.embedding import ModelInfo, Models
 from common.errors import ConfigurationError
+from common.settings import EmbedderClientSettings
 from common.vectors.base import Collection
 from tests.fixtures.rows import activate_model, count, model_info
 
@@ -64,6 +68,23 @@ async def test_another_model_is_refused_with_the_way_out(database: Database, cha
 async def test_where_it_runs_makes_it_no_other_model(database: Database) -> None:
     first = await settle(database, model_info())
     assert (await settle(database, model_info(device="cuda", precision="fp16"))).id == first.id
+
+
+def embedder_of(*models: ModelInfo) -> EmbedderClient:
+    answer = Models(default=models[0].label, models=list(models)).model_dump()
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=answer))
+    return EmbedderClient(EmbedderClientSettings(), transport=transport)
+
+
+async def test_of_several_models_served_the_active_one_is_agreed_on(database: Database) -> None:
+    ours, other, third = model_info(), model_info(name="other"), model_info(name="third")
+    for served in ([ours], [ours, other], [other, ours]):  # the first settles which it is
+        async with embedder_of(*served) as client:
+            model, info = await agree_on_model(database, client)
+        assert (embedding_models.label(model), info) == (ours.label, ours)
+    async with embedder_of(other, third) as client:
+        with pytest.raises(ConfigurationError, match="the embedder serves other/tests"):
+            await agree_on_model(database, client)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from common.errors import (
     ImageUnreadable,
     InvalidInput,
     Overloaded,
+    UnknownModel,
     UnsupportedMedia,
 )
 from common.settings import BreakerSettings, EmbedderClientSettings
@@ -289,6 +290,40 @@ async def test_the_breaker_is_closed_by_an_embedder_that_is_ready() -> None:
         async with asyncio.timeout(30):
             await closed.wait()
     assert ready == [False, False, True]
+
+
+async def test_each_served_model_has_a_client_of_its_own() -> None:
+    other = MODEL | {"pretrained": "q"}
+    asked: list[tuple[str, str | None]] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        label = request.url.params.get("model")
+        asked.append((request.url.path, label))
+        if request.url.path == "/models":
+            return httpx.Response(200, json={"default": "m/p", "models": [other, MODEL]})
+        if request.url.path == "/model":
+            return httpx.Response(200, json=MODEL)
+        return httpx.Response(200, json={"embeddings": [UNIT], "model": label or "m/p", "dim": 2})
+
+    settings = EmbedderClientSettings(url="http://embedder")
+    async with EmbedderClient(settings, transport=httpx.MockTransport(handle)) as client:
+        assert [model.label for model in await client.models()] == ["m/p", "m/q"]
+        await client.serving("m/q").encode_texts(["a"])
+        await client.encode_texts(["a"])
+
+    assert asked == [("/models", None), ("/encode/text", "m/q"), ("/model", None), ("/encode/text", None)]
+
+
+async def test_a_model_that_is_not_served_is_no_outage() -> None:
+    breaker = Breaker("embedder", EmbedderUnavailable, BreakerSettings(failures=1, pause_s=3600), lambda _: None)
+    transport = httpx.MockTransport(lambda _: problem(404, "unknown_model"))
+    settings = EmbedderClientSettings(url="http://embedder")
+    async with EmbedderClient(settings, breaker=breaker, transport=transport) as client:
+        for call in (client.serving("m/none").encode_pixels([IMAGE]), client.serving("m/none").encode_texts(["a"])):
+            with pytest.raises(UnknownModel):
+                await call
+        assert breaker.closed
+    await breaker.close()
 
 
 async def test_readiness_is_passed_on() -> None:

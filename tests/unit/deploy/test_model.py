@@ -65,6 +65,38 @@ def test_another_model_is_refused_with_advice(model: EmbeddingModel, settings: d
         chosen(model, **settings)
 
 
+@pytest.mark.parametrize(
+    ("model", "settings", "default", "also"),
+    [
+        (DEMO, {"also": "likeness-demo/random"}, ("likeness-demo", DEMO.pretrained), "likeness-demo/random"),
+        (
+            DEMO,
+            {"model": "demo", "also": "demo,ViT-B-32/openai"},
+            ("likeness-demo", DEMO.pretrained),
+            "ViT-B-32/openai",
+        ),
+        (TAGGED, {"also": "ViT-B-32/openai"}, ("ViT-B-32", "openai"), ""),
+        (TAGGED, {"model": "demo", "also": "ViT-B-32/openai,hf-hub:a/b"}, ("ViT-B-32", "openai"), "hf-hub:a/b,demo/x"),
+        (HUB, {"model": "demo", "also": "hf-hub:some/model"}, ("hf-hub:some/model", HUB.pretrained), "demo/x"),
+        (CHECKPOINT, {"also": "ViT-B-32//models/mine.pt"}, ("ViT-B-32", "/models/mine.pt"), ""),
+    ],
+)
+def test_the_indexed_model_is_the_default_whichever_of_the_users_it_is(
+    model: EmbeddingModel, settings: dict[str, str], default: tuple[str, str], also: str
+) -> None:
+    if "model" in settings:
+        settings = settings | {"pretrained": "x"}
+    choice = choose_model(EmbedderSettings.model_validate(settings), model)
+
+    assert (choice["EMBEDDER__MODEL"], choice["EMBEDDER__PRETRAINED"]) == default
+    assert choice["EMBEDDER__ALSO"] == also
+
+
+def test_none_of_several_models_is_the_indexed_one() -> None:
+    with pytest.raises(WrongModel, match="likeness reembed"):
+        chosen(TAGGED, model="demo", also="ViT-B-32/laion2b_s34b_b79k,ViT-L-14/openai")
+
+
 def test_a_checkpoint_is_taken_from_where_the_user_says() -> None:
     assert chosen(CHECKPOINT, pretrained="/models/mine.pt") == ("ViT-B-32", "/models/mine.pt")
     with pytest.raises(WrongModel, match=r"say where it is, e\.g\. EMBEDDER__PRETRAINED=/path/of/mine"):

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from common.embedder_client import EmbedderClient
 from common.settings import EmbedderClientSettings, ImagePolicy
 from embedder.main import create_app
-from embedder.service import LoadModel
+from embedder.served import LoadModel
 from embedder.settings import EmbedderSettings, Settings
 from tests.fakes.clip_model import FakeClipModel
 

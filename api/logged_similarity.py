@@ -1,0 +1,109 @@
+"""The search use cases as requests ask for them: what is answered goes into the search log."""
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from api.paging import Window
+from api.search_log import SearchLog
+from api.similarity import Example, Results, Similarity
+from common.db.searches import Kind, NewSearch
+from common.settings import SearchLogSettings
+from common.vectors.base import Filter
+
+_ACCEPTABLE_SESSION = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_MAX_FILTER_CHARS = 4_000
+
+
+class LoggedSimilarity:
+    """Similarity, as one request has it."""
+
+    def __init__(
+        self, similarity: Similarity, log: SearchLog, settings: SearchLogSettings, session: str | None
+    ) -> None:
+        """Wrap the process's one; `session` is what the client says, and not noted if it is no short plain word."""
+        self._similarity = similarity
+        self._log = log
+        self._settings = settings
+        self._session = session if session and _ACCEPTABLE_SESSION.fullmatch(session) else None
+
+    async def by_examples(self, examples: Sequence[Example], wanted: Filter, window: Window) -> Results:
+        """See `Similarity`."""
+        started = time.perf_counter()
+        results = await self._similarity.by_examples(examples, wanted, window)
+        text = next((example.of for example in examples if isinstance(example.of, str)), None)
+        image_id = next((example.of for example in examples if isinstance(example.of, UUID)), None)
+        self._note(_kind_of(examples), wanted, window, results, started, text=text, image_id=image_id)
+        return results
+
+    async def by_picture(self, data: bytes, sha256: str, wanted: Filter, window: Window) -> Results:
+        """See `Similarity`."""
+        started = time.perf_counter()
+        results = await self._similarity.by_picture(data, sha256, wanted, window)
+        self._note("picture", wanted, window, results, started)
+        return results
+
+    def _note(
+        self,
+        kind: Kind,
+        wanted: Filter,
+        window: Window,
+        results: Results,
+        started: float,
+        *,
+        text: str | None = None,
+        image_id: UUID | None = None,
+    ) -> None:
+        if not self._settings.enabled:
+            return
+        self._log.note(
+            NewSearch(
+                owner_id=wanted.owner_id,
+                session=self._session,
+                kind=kind,
+                text=text and _storable(text[: self._settings.text_chars]),
+                image_id=image_id,
+                filters=describe(wanted, window.min_score),
+                depth=window.seen.count if window.seen else 0,
+                found=len(results.ranked),
+                ms=round((time.perf_counter() - started) * 1000, 3),
+                model=results.label,
+            )
+        )
+
+
+def _kind_of(examples: Sequence[Example]) -> Kind:
+    match examples:
+        case [Example(of=str(), weight=weight)] if weight > 0:
+            return "text"
+        case [Example(of=UUID(), weight=weight)] if weight > 0:
+            return "image"
+    return "examples"
+
+
+def describe(wanted: Filter, min_score: float | None) -> dict[str, Any]:
+    """Return what results are filtered by, as plain JSON; whose images they are is said elsewhere."""
+    described: dict[str, Any] = _plain({**asdict(wanted), "owner_id": None, "min_score": min_score})
+    # Filters may be long, and the log is no archive of them.
+    return described if len(json.dumps(described)) <= _MAX_FILTER_CHARS else {"too_long": True}
+
+
+def _plain(value: Any) -> Any:
+    """Leave out what is not given, and spell what JSON has no word for."""
+    match value:
+        case dict():
+            return {name: _plain(item) for name, item in value.items() if item not in (None, (), [])}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case bool() | int() | float():
+            return value
+    return str(value)
+
+
+def _storable(text: str) -> str:
+    """Replace what PostgreSQL can't hold as text."""
+    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
