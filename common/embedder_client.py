@@ -20,11 +20,13 @@ from common.embedding import (
     MODEL_HEADER,
     MODEL_PARAMETER,
     PIXELS_MEDIA_TYPE,
+    PRIORITY_HEADER,
     SIZE_HEADER,
     VECTOR_DTYPE,
     Encoded,
     ModelInfo,
     Models,
+    Priority,
     Readiness,
     TextsEncoded,
     TextsRequest,
@@ -61,11 +63,14 @@ class ModelClient:
         self._model = _parse(ModelInfo, await self._link.request("GET", "/model", params=self._query))
         return self._model
 
-    async def encode_pixels(self, images: Sequence[NDArray[np.uint8]]) -> list[Vector]:
+    async def encode_pixels(
+        self, images: Sequence[NDArray[np.uint8]], *, priority: Priority = Priority.BULK
+    ) -> list[Vector]:
         """Embed preprocessed images.
 
         Args:
             images: each (S, S, 3), from `common.imaging.model_pixels` with the model's preprocessing.
+            priority: whether somebody waits for them.
 
         Returns:
             One vector (D,) per image, in order.
@@ -76,24 +81,24 @@ class ModelClient:
             raise ValueError(f"{model.label} takes uint8 images of shape {shape}")
         vectors: list[Vector] = []
         for start in range(0, len(images), MAX_IMAGES):
-            vectors += await self._encode_pixels(model, images[start : start + MAX_IMAGES])
+            vectors += await self._encode_pixels(model, images[start : start + MAX_IMAGES], priority)
         return vectors
 
-    async def encode_image(self, data: bytes) -> Vector:
+    async def encode_image(self, data: bytes, *, priority: Priority = Priority.INTERACTIVE) -> Vector:
         """Embed an encoded image (JPEG, PNG, …); the embedder decodes it.
 
         Raises:
             ImageRejected: the image itself is at fault; `.code` says how.
         """
         model = await self._pinned()
-        headers = {"Content-Type": "image/*"}
+        headers = {"Content-Type": "image/*", PRIORITY_HEADER: priority}
         response = await self._link.request(
             "POST", "/encode", params=self._query, content=data, headers=headers, rejects_images=True
         )
         answer = _parse(Encoded, response)
         return _vectors([answer.embedding], model, 1, answer.model)[0]
 
-    async def encode_texts(self, texts: Sequence[str]) -> list[Vector]:
+    async def encode_texts(self, texts: Sequence[str], *, priority: Priority = Priority.INTERACTIVE) -> list[Vector]:
         """Embed texts; one vector (D,) per text, in order.
 
         Raises:
@@ -106,7 +111,8 @@ class ModelClient:
         for start in range(0, len(texts), MAX_TEXTS):
             batch = list(texts[start : start + MAX_TEXTS])
             body = TextsRequest(texts=batch).model_dump()
-            response = await self._link.request("POST", "/encode/text", params=self._query, json=body)
+            headers = {PRIORITY_HEADER: priority}
+            response = await self._link.request("POST", "/encode/text", params=self._query, json=body, headers=headers)
             answer = _parse(TextsEncoded, response)
             vectors += _vectors(answer.embeddings, model, len(batch), answer.model)
         return vectors
@@ -118,11 +124,14 @@ class ModelClient:
     async def _pinned(self) -> ModelInfo:
         return self._model or await self.model()
 
-    async def _encode_pixels(self, model: ModelInfo, images: Sequence[NDArray[np.uint8]]) -> list[Vector]:
+    async def _encode_pixels(
+        self, model: ModelInfo, images: Sequence[NDArray[np.uint8]], priority: Priority
+    ) -> list[Vector]:
         headers = {
             "Content-Type": PIXELS_MEDIA_TYPE,
             COUNT_HEADER: str(len(images)),
             SIZE_HEADER: str(model.image_size),
+            PRIORITY_HEADER: priority,
         }
         body = b"".join(image.tobytes() for image in images)
         response = await self._link.request("POST", "/encode/pixels", params=self._query, content=body, headers=headers)

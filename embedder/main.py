@@ -8,7 +8,7 @@ from embedder import probes, routes
 from embedder.errors import install_error_handlers
 from embedder.lifespan import create_lifespan
 from embedder.metrics import Metrics
-from embedder.middleware import BodyLimit, RequestMetrics
+from embedder.middleware import BodyLimit, CancelAbandoned, RequestMetrics
 from embedder.model import ClipModel, ObserveStep
 from embedder.served import LoadModel
 from embedder.settings import EmbedderSettings, Settings
@@ -33,6 +33,7 @@ def create_app(settings: Settings, load: LoadModel = _load_with_torch) -> FastAP
     app.include_router(routes.router)
     app.include_router(probes.router)
     install_error_handlers(app)
+    app.add_middleware(CancelAbandoned)
     memory = Budget(settings.embedder.bytes_in_flight)
     app.add_middleware(BodyLimit, limits=_body_limits(settings), default=_FORM_OVERHEAD, memory=memory)
     app.add_middleware(RequestMetrics, metrics=metrics)

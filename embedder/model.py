@@ -11,6 +11,8 @@ from common.errors import ConfigurationError, EmbedderUnavailable
 
 Pixels = NDArray[np.uint8]
 """Preprocessed images: (N, S, S, 3)."""
+Vector = NDArray[np.float32]
+"""L2-normalised: (D,)."""
 Vectors = NDArray[np.float32]
 """L2-normalised: (N, D)."""
 
