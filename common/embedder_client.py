@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import httpx
 import numpy as np
@@ -15,7 +15,6 @@ from common.embedding import (
     COUNT_HEADER,
     DIM_HEADER,
     MAX_IMAGES,
-    MAX_TEXT_CHARS,
     MAX_TEXTS,
     MODEL_HEADER,
     MODEL_PARAMETER,
@@ -31,13 +30,21 @@ from common.embedding import (
     TextsEncoded,
     TextsRequest,
 )
-from common.errors import EmbedderUnavailable, EmbeddingInvalid, InvalidInput
+from common.errors import EmbedderUnavailable, EmbeddingInvalid
+from common.prompts import check_templates, check_texts
 from common.settings import EmbedderClientSettings
 
 Vector = NDArray[np.float32]
 Answer = TypeVar("Answer", bound=BaseModel)
 
 _NORM_TOLERANCE = 1e-3
+
+
+class EmbeddedText(NamedTuple):
+    """A text's vector, and whether the text was too long to be read to its end."""
+
+    vector: Vector
+    truncated: bool
 
 
 class ModelClient:
@@ -104,18 +111,34 @@ class ModelClient:
         Raises:
             InvalidInput: a text is longer than `MAX_TEXT_CHARS`.
         """
-        if any(len(text) > MAX_TEXT_CHARS for text in texts):
-            raise InvalidInput(f"a text may have at most {MAX_TEXT_CHARS} characters", code="text_too_long")
+        return [text.vector for text in await self.embed_texts(texts, priority=priority)]
+
+    async def embed_texts(
+        self,
+        texts: Sequence[str],
+        *,
+        templates: Sequence[str] = (),
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> list[EmbeddedText]:
+        """Embed texts, in order, and tell which were too long for the model.
+
+        Args:
+            texts: any number.
+            templates: at most `MAX_TEXTS`; each text is put into each, and gets the mean of their vectors.
+            priority: whether somebody waits for them.
+
+        Raises:
+            InvalidInput: a text or a template can't be taken.
+        """
+        check_texts(texts)
+        check_templates(templates)
         model = await self._pinned()
-        vectors: list[Vector] = []
-        for start in range(0, len(texts), MAX_TEXTS):
-            batch = list(texts[start : start + MAX_TEXTS])
-            body = TextsRequest(texts=batch).model_dump()
-            headers = {PRIORITY_HEADER: priority}
-            response = await self._link.request("POST", "/encode/text", params=self._query, json=body, headers=headers)
-            answer = _parse(TextsEncoded, response)
-            vectors += _vectors(answer.embeddings, model, len(batch), answer.model)
-        return vectors
+        step = MAX_TEXTS // (len(templates) or 1)
+        embedded: list[EmbeddedText] = []
+        for start in range(0, len(texts), step):
+            body = TextsRequest(texts=list(texts[start : start + step]), templates=list(templates))
+            embedded += await self._embed_texts(model, body, priority)
+        return embedded
 
     def pin(self, model: ModelInfo) -> None:
         """Take it from somebody who has asked that this is the model."""
@@ -123,6 +146,17 @@ class ModelClient:
 
     async def _pinned(self) -> ModelInfo:
         return self._model or await self.model()
+
+    async def _embed_texts(self, model: ModelInfo, body: TextsRequest, priority: Priority) -> list[EmbeddedText]:
+        headers = {PRIORITY_HEADER: priority}
+        response = await self._link.request(
+            "POST", "/encode/text", params=self._query, json=body.model_dump(), headers=headers
+        )
+        answer = _parse(TextsEncoded, response)
+        vectors = _vectors(answer.embeddings, model, len(body.texts), answer.model)
+        if len(answer.truncated) != len(vectors):
+            raise EmbedderUnavailable("the embedder did not say of each text whether it was cut")
+        return list(map(EmbeddedText, vectors, answer.truncated))
 
     async def _encode_pixels(
         self, model: ModelInfo, images: Sequence[NDArray[np.uint8]], priority: Priority

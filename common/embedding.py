@@ -38,6 +38,10 @@ MAX_TEXTS = 64
 """Most texts of one request."""
 MAX_TEXT_CHARS = 2_000
 """Most characters of one text. (Models read far fewer tokens; what is beyond is cut off.)"""
+TEMPLATE_SLOT = "{}"
+"""Where a prompt template takes the text."""
+MAX_TEMPLATE_CHARS = 200
+"""Most characters of one prompt template."""
 
 
 class Priority(StrEnum):
@@ -125,12 +129,17 @@ class TextsRequest(_Wire):
     """Body of `POST /encode/text`."""
 
     texts: list[str] = Field(min_length=1, max_length=MAX_TEXTS)
+    templates: list[str] = Field(default=[], max_length=MAX_TEXTS)
+    """Sentences with one `{}`, such as `a photo of a {}`: each text is put into each, and gets the mean of their
+    vectors, normalised. Texts times templates may be `MAX_TEXTS`. Without any, a text is taken as it is."""
 
 
 class TextsEncoded(_Wire):
     """Answer of `POST /encode/text`: one vector per text, in order."""
 
     embeddings: list[list[float]]
+    truncated: list[bool]
+    """Whether a text, or one of its prompts, is longer than the model's context, so that its end was not read."""
     model: str
     dim: int
 

@@ -11,6 +11,7 @@ from embedder.caller import Caller
 from embedder.lane import Lane
 from embedder.metrics import LaneName, Metrics
 from embedder.model import ClipModel, Kind, Pixels, Vector
+from embedder.prompts import EncodedText
 from embedder.settings import EmbedderSettings
 from embedder.thread import ModelThread
 
@@ -65,8 +66,8 @@ class Engine:
         def encode_images(images: list[Pixels]) -> list[Vector]:
             return list(model.encode_pixels(np.stack(images)))
 
-        def encode_texts(texts: list[str]) -> list[Vector]:
-            return list(model.encode_texts(texts))
+        def encode_texts(texts: list[str]) -> list[EncodedText]:
+            return list(map(EncodedText, model.encode_texts(texts), model.count_tokens(texts)))
 
         self.images = _Lanes(lambda priority: create_lane("image", priority, encode_images))
         self.texts = _Lanes(lambda priority: create_lane("text", priority, encode_texts))

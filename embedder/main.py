@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 
 from common.budget import Budget
-from common.embedding import MAX_IMAGES, MAX_TEXT_CHARS, MAX_TEXTS
+from common.embedding import MAX_IMAGES, MAX_TEMPLATE_CHARS, MAX_TEXT_CHARS, MAX_TEXTS
 from embedder import probes, routes
 from embedder.errors import install_error_handlers
 from embedder.lifespan import create_lifespan
@@ -44,6 +44,6 @@ def _body_limits(settings: Settings) -> dict[str, int]:
     return {
         "/encode": settings.upload.max_file_bytes + _FORM_OVERHEAD,
         "/encode/batch": settings.embedder.max_batch_bytes + _FORM_OVERHEAD,
-        "/encode/text": MAX_TEXTS * MAX_TEXT_CHARS * _BYTES_PER_CHAR + _FORM_OVERHEAD,
+        "/encode/text": MAX_TEXTS * (MAX_TEXT_CHARS + MAX_TEMPLATE_CHARS) * _BYTES_PER_CHAR + _FORM_OVERHEAD,
         "/encode/pixels": MAX_IMAGES * _LARGEST_IMAGE_SIZE**2 * 3,
     }

@@ -48,6 +48,10 @@ class ClipModel(Protocol):
         """Embed texts, at least one; what is beyond the model's context length is cut off."""
         ...
 
+    def count_tokens(self, texts: list[str]) -> list[int]:
+        """Count the tokens of each text before any are cut off; more than the context length: some are."""
+        ...
+
 
 def normalised(values: NDArray[Any]) -> Vectors:
     """Bring each row to length 1, in float32.

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Request, Response
 from common.embedding import (
     COUNT_HEADER,
     DIM_HEADER,
-    MAX_TEXT_CHARS,
     MODEL_HEADER,
     PIXELS_MEDIA_TYPE,
     VECTOR_DTYPE,
@@ -22,10 +21,11 @@ from common.embedding import (
     TextsEncoded,
     TextsRequest,
 )
-from common.errors import ImageRejected, InvalidInput
+from common.errors import ImageRejected
 from embedder.bodies import FILE_FIELD, File, read_files, read_image, read_pixels
 from embedder.dependencies import BulkCallerDep, CallerDep, DecoderDep, EngineDep, ServiceDep
 from embedder.model import Pixels
+from embedder.prompts import average, fill
 
 router = APIRouter()
 
@@ -87,12 +87,14 @@ async def encode_batch(request: Request, engine: EngineDep, decoder: DecoderDep,
 
 @router.post("/encode/text")
 async def encode_text(body: TextsRequest, engine: EngineDep, caller: CallerDep) -> TextsEncoded:
-    """Embed texts; what is beyond the model's context length is cut off."""
-    if any(len(text) > MAX_TEXT_CHARS for text in body.texts):
-        raise InvalidInput(f"a text may have at most {MAX_TEXT_CHARS} characters", code="text_too_long")
-    vectors = await engine.texts.encode(body.texts, caller)
+    """Embed texts; what is beyond the model's context length is cut off, and the answer says so."""
+    prompts = await engine.texts.encode(fill(body.texts, body.templates), caller)
+    texts = average(prompts, len(body.texts))
     return TextsEncoded(
-        embeddings=[vector.tolist() for vector in vectors], model=engine.info.label, dim=engine.info.dim
+        embeddings=[text.vector.tolist() for text in texts],
+        truncated=[text.tokens > engine.info.context_length for text in texts],
+        model=engine.info.label,
+        dim=engine.info.dim,
     )
 
 
