@@ -4,8 +4,8 @@ from fastapi import FastAPI
 
 from common.budget import Budget
 from common.embedding import MAX_IMAGES, MAX_TEMPLATE_CHARS, MAX_TEXT_CHARS, MAX_TEXTS
-from embedder import probes, routes
-from embedder.errors import install_error_handlers
+from embedder import openai_api, probes, routes
+from embedder.errors import OPENAI_PREFIX, install_error_handlers
 from embedder.lifespan import create_lifespan
 from embedder.metrics import Metrics
 from embedder.middleware import BodyLimit, CancelAbandoned, RequestMetrics
@@ -31,6 +31,7 @@ def create_app(settings: Settings, load: LoadModel = _load_with_torch) -> FastAP
     app = FastAPI(title="Likeness embedder", lifespan=create_lifespan(settings, metrics, load))
     app.state.metrics = metrics
     app.include_router(routes.router)
+    app.include_router(openai_api.router)
     app.include_router(probes.router)
     install_error_handlers(app)
     app.add_middleware(CancelAbandoned)
@@ -45,5 +46,6 @@ def _body_limits(settings: Settings) -> dict[str, int]:
         "/encode": settings.upload.max_file_bytes + _FORM_OVERHEAD,
         "/encode/batch": settings.embedder.max_batch_bytes + _FORM_OVERHEAD,
         "/encode/text": MAX_TEXTS * (MAX_TEXT_CHARS + MAX_TEMPLATE_CHARS) * _BYTES_PER_CHAR + _FORM_OVERHEAD,
+        f"{OPENAI_PREFIX}/embeddings": openai_api.longest_body(settings.upload),
         "/encode/pixels": MAX_IMAGES * _LARGEST_IMAGE_SIZE**2 * 3,
     }

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.budget import Budget
 from common.errors import Overloaded
-from embedder.errors import problem
+from embedder.errors import refusal
 from embedder.metrics import Metrics
 
 _TOO_LARGE = "the body is longer than the {limit} bytes allowed here"
@@ -48,12 +48,12 @@ class BodyLimit:
         limit = self._limits.get(scope["path"], self._default)
         length = _body_length(Headers(scope=scope), limit)
         if length > limit:
-            await problem(413, "body_too_large", _TOO_LARGE.format(limit=limit))(scope, receive, send)
+            await refusal(scope["path"], 413, "body_too_large", _TOO_LARGE.format(limit=limit))(scope, receive, send)
             return
         share = self._memory.try_take(length if length > self._default else 0)
         if share is None:
             headers = {"Retry-After": str(_RETRY_AFTER_S)}
-            await problem(429, Overloaded.default_code, _TOO_MANY, headers)(scope, receive, send)
+            await refusal(scope["path"], 429, Overloaded.default_code, _TOO_MANY, headers)(scope, receive, send)
             return
         with share:
             await self._app(scope, _cut_off(receive, limit), send)
