@@ -37,7 +37,7 @@ def decode_position(cursor: str | None) -> Position | None:
 
 def encode_seen(seen: Seen) -> str:
     """Make a cursor of how far a reader of search results is."""
-    return _encode([seen.count, seen.score, str(seen.id)])
+    return _encode([seen.count, seen.score, str(seen.id), seen.model_id])
 
 
 def decode_seen(cursor: str | None) -> Seen | None:
@@ -45,9 +45,10 @@ def decode_seen(cursor: str | None) -> Seen | None:
     if cursor is None:
         return None
     try:
-        count, score, id_ = _decode(cursor)
-        if type(count) is int and type(score) is float and 0 < count <= MAX_SEARCH_DEPTH and math.isfinite(score):
-            return Seen(count, score, UUID(id_))
+        count, score, id_, model_id = _decode(cursor)
+        numbers = type(count) is int and type(score) is float and type(model_id) is int
+        if numbers and 0 < count <= MAX_SEARCH_DEPTH and math.isfinite(score):
+            return Seen(count, score, UUID(id_), model_id)
     except (TypeError, ValueError, AttributeError) as error:
         raise InvalidCursor("this is no cursor of a search") from error
     raise InvalidCursor("this is no cursor of a search")

@@ -89,6 +89,6 @@ async def open_state(
             admission=admission,
             neighbours=neighbours,
             ingestion=Ingestion(database, storage, redis, settings.upload),
-            similarity=Similarity(database, vectors, embedder),
+            similarity=Similarity(database, vectors, embedder, trial_share=settings.search.trial_share),
             purge=Purge(database, storage, vectors),
         )

@@ -17,11 +17,12 @@ Query = Callable[[int], Awaitable[list[Match]]]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How far a reader of search results is: how many were shown, and which was the last."""
+    """How far a reader of search results is: how many were shown, which was the last, and which model ranked them."""
 
     count: int
     score: float
     id: UUID
+    model_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,11 @@ class Window:
     limit: int
     seen: Seen | None = None
     min_score: float | None = None
+
+    @property
+    def model_id(self) -> int | None:
+        """The model that ranked what was shown; None: nothing was."""
+        return self.seen.model_id if self.seen else None
 
 
 async def next_page(query: Query, window: Window) -> tuple[list[Match], bool]:

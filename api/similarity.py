@@ -1,21 +1,25 @@
 """The search use cases: get a vector, ask the index, fetch the rows fresh from PostgreSQL."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
+from api.model_choice import Choice, choose, stale_cursor
 from api.paging import Seen, Window, next_page
 from common.active_model import agree_on_model
 from common.db import embedding_models, embeddings, images
 from common.db.engine import Database
 from common.db.models import EmbeddingModel, Image
-from common.embedder_client import EmbedderClient
-from common.errors import Conflict, InvalidInput, NotFound
+from common.embedder_client import EmbedderClient, ModelClient
+from common.errors import ConfigurationError, Conflict, InfrastructureError, InvalidInput, NotFound, UnknownModel
 from common.status import ImageStatus
 from common.vectors.base import Collection, Filter, Match, VectorIndex
+
+log = structlog.get_logger(__name__)
 
 Vector = NDArray[np.float32]
 
@@ -36,11 +40,15 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Images with their scores, best first, and where the next page goes on (None: there is none)."""
+    """Images with their scores, best first, and where the next page goes on (None: there is none).
+
+    `trial`: the model that ranked them is not the active one.
+    """
 
     model: EmbeddingModel
     ranked: list[tuple[float, Image]]
     seen: Seen | None
+    trial: bool = False
 
     @property
     def label(self) -> str:
@@ -51,7 +59,11 @@ class Results:
 class Similarity:
     """Finds images by likeness; one per process."""
 
-    def __init__(self, database: Database, vectors: VectorIndex, embedder: EmbedderClient) -> None:
+    def __init__(
+        self, database: Database, vectors: VectorIndex, embedder: EmbedderClient, *, trial_share: float = 0
+    ) -> None:
+        """Create it; a model on trial, if there is one, answers `trial_share` of the searches."""
+        self._trial_share = trial_share
         self._database = database
         self._vectors = vectors
         self._embedder = embedder
@@ -68,15 +80,58 @@ class Similarity:
             InvalidInput: a text is empty, a vector is not one of the model's, or the examples cancel each other out.
             EmbedderUnavailable, ConfigurationError: the embedder does not serve the active model; only texts need it.
         """
-        ids = list(dict.fromkeys(example.of for example in examples if isinstance(example.of, UUID)))
-        texts = list(dict.fromkeys(example.of for example in examples if isinstance(example.of, str)))
-        if not all(text.strip() for text in texts):
+        if not all(text.strip() for text in _texts(examples)):
             raise InvalidInput("a text is empty", code="empty_query")
-        model = await self._model(agreed=bool(texts))
-        shown = await self._vectors_of_images(wanted.owner_id, model, ids)
-        if model is None:
+        live = await self._live(agreed=bool(_texts(examples)))
+        if not live:
+            await self._vectors_of_images(wanted.owner_id, None, _ids(examples))
             raise Conflict("nothing is indexed yet", code="nothing_indexed")
-        said = await self._say(model, texts)
+        # A vector is of the active model: another one's can't be compared with it.
+        share = 0 if any(isinstance(example.of, np.ndarray) for example in examples) else self._trial_share
+        query = b"".join(map(_spell, examples))
+        return await self._answer(
+            choose(live, wanted.owner_id, query, share=share, going_on=window.model_id),
+            lambda choice: self._by_examples(choice, examples, wanted, window),
+        )
+
+    async def by_picture(self, data: bytes, wanted: Filter, window: Window) -> Results:
+        """Find what is like a picture that is not kept.
+
+        Raises:
+            ImageRejected: the picture can't be read.
+            EmbedderUnavailable, ConfigurationError: the embedder does not serve the active model.
+        """
+        live = await self._live(agreed=True)
+
+        async def search(choice: Choice) -> Results:
+            encoder = await self._encoder(choice.model)
+            return await self._search(choice, await encoder.encode_image(data), wanted, window)
+
+        share, going_on = self._trial_share, window.model_id
+        return await self._answer(choose(live, wanted.owner_id, data, share=share, going_on=going_on), search)
+
+    async def _answer(self, choices: Sequence[Choice], search: Callable[[Choice], Awaitable[Results]]) -> Results:
+        """Search with the first model that can; no search fails for one on trial."""
+        *trials, last = choices
+        for choice in trials:
+            try:
+                return await search(choice)
+            except (InfrastructureError, ConfigurationError, Conflict) as error:
+                model = embedding_models.label(choice.model)
+                log.warning("trial_failed", model=model, code=error.code, error=str(error))
+        try:
+            return await search(last)
+        except UnknownModel as error:
+            if last.model.state != "active":
+                raise stale_cursor() from error
+            raise
+
+    async def _by_examples(
+        self, choice: Choice, examples: Sequence[Example], wanted: Filter, window: Window
+    ) -> Results:
+        model, ids, texts = choice.model, _ids(examples), _texts(examples)
+        shown = await self._vectors_of_images(wanted.owner_id, model, ids)
+        said = dict(zip(texts, await (await self._encoder(model)).encode_texts(texts), strict=True)) if texts else {}
         vector = np.zeros(model.dim)
         for example in examples:
             match example.of:
@@ -89,31 +144,21 @@ class Similarity:
         norm = np.linalg.norm(vector)
         if norm < _NOTHING:
             raise InvalidInput("the examples cancel each other out", code="examples_cancel_out")
-        return await self._search(model, (vector / norm).astype(np.float32), wanted, window, exclude=ids)
+        return await self._search(choice, (vector / norm).astype(np.float32), wanted, window, exclude=ids)
 
-    async def by_picture(self, data: bytes, wanted: Filter, window: Window) -> Results:
-        """Find what is like a picture that is not kept.
-
-        Raises:
-            ImageRejected: the picture can't be read.
-            EmbedderUnavailable, ConfigurationError: the embedder does not serve the active model.
-        """
-        model, served = await agree_on_model(self._database, self._embedder)
-        vector = await self._embedder.serving(served.label).encode_image(data)
-        return await self._search(model, vector, wanted, window)
-
-    async def _model(self, *, agreed: bool) -> EmbeddingModel | None:
-        """Return the active model; `agreed`: the embedder is to embed, so it must serve that model."""
-        if agreed:
-            return (await agree_on_model(self._database, self._embedder))[0]
+    async def _live(self, *, agreed: bool) -> list[EmbeddingModel]:
+        """Return the live models; where there is none yet and `agreed`, the embedder's becomes the active one."""
         async with self._database.begin() as session:
-            return await embedding_models.find_active(session)
+            live = await embedding_models.list_live(session)
+        return live or ([(await agree_on_model(self._database, self._embedder))[0]] if agreed else [])
 
-    async def _say(self, model: EmbeddingModel, texts: Sequence[str]) -> dict[str, Vector]:
-        if not texts:
-            return {}
-        served = self._embedder.serving(embedding_models.label(model))
-        return dict(zip(texts, await served.encode_texts(texts), strict=True))
+    async def _encoder(self, model: EmbeddingModel) -> ModelClient:
+        """Return the embedder's client of this model, and of no other that has its name."""
+        encoder = self._embedder.serving(embedding_models.label(model))
+        if not embedding_models.is_served_as(model, await encoder.model()):
+            name = embedding_models.label(model)
+            raise ConfigurationError(f"the embedder serves another version of {name}", code="wrong_model")
+        return encoder
 
     async def _vectors_of_images(
         self, owner_id: UUID, model: EmbeddingModel | None, ids: Sequence[UUID]
@@ -133,12 +178,13 @@ class Similarity:
 
     async def _search(
         self,
-        model: EmbeddingModel,
+        choice: Choice,
         vector: Vector,
         wanted: Filter,
         window: Window,
         exclude: Sequence[UUID] = (),
     ) -> Results:
+        model = choice.model
         collection = Collection(model.collection, model.dim)
         await self._vectors.ensure(collection)
 
@@ -155,8 +201,23 @@ class Similarity:
             model=model,
             # What the index still holds of a deleted image has no row, and is not shown.
             ranked=[(match.score, rows[match.id]) for match in page if match.id in rows],
-            seen=Seen(shown + len(page), page[-1].score, page[-1].id) if more else None,
+            seen=Seen(shown + len(page), page[-1].score, page[-1].id, model.id) if more else None,
+            trial=choice.trial,
         )
+
+
+def _ids(examples: Sequence[Example]) -> list[UUID]:
+    return list(dict.fromkeys(example.of for example in examples if isinstance(example.of, UUID)))
+
+
+def _texts(examples: Sequence[Example]) -> list[str]:
+    return list(dict.fromkeys(example.of for example in examples if isinstance(example.of, str)))
+
+
+def _spell(example: Example) -> bytes:
+    """Put an example in bytes, to tell searches apart."""
+    of = example.of if isinstance(example.of, str | UUID) else example.of.tolist()
+    return repr((of, example.weight)).encode()
 
 
 def _normalised(numbers: Vector, model: EmbeddingModel) -> Vector:

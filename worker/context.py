@@ -18,7 +18,7 @@ from common.embedder_client import EmbedderClient
 from common.embedding import ModelInfo
 from common.errors import ConfigurationError, EmbedderUnavailable, StorageUnavailable, VectorIndexUnavailable
 from common.guards import GuardedObjectStore, GuardedVectorIndex
-from common.imaging import PREPROCESS_VERSION, Preprocess
+from common.imaging import PREPROCESS_VERSION
 from common.storage import ObjectStore, S3ObjectStore
 from common.vectors.base import Collection, VectorIndex
 from common.vectors.factory import create_vector_index
@@ -33,6 +33,10 @@ from worker.metrics import BYTES_IN_FLIGHT
 from worker.moves import Moves
 from worker.operations import Operations
 from worker.pipeline import Pipeline
+from worker.reembed.embedding import Embedding
+from worker.reembed.fill import Reembeds
+from worker.reembed.retirement import Retirements
+from worker.served import ServedModels
 from worker.settings import PipelineSettings, WorkerSettings
 from worker.stages.decode import Decode
 from worker.stages.embed import Embed
@@ -55,7 +59,8 @@ class WorkerContext:
     pipeline: Pipeline
     leases: Leases
     sweeper: Sweeper
-    operations: Operations
+    operations: Sequence[Operations]
+    """They run beside each other."""
     audit_schedule: AuditSchedule
     downloads: Downloads
 
@@ -97,35 +102,36 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
         await check_revision(database)
         await storage.ensure_bucket()
         model, served = await agree_on_model(database, embedder)
-        encoder = embedder.serving(served.label)
-        collection = Collection(model.collection, model.dim)
-        await vectors.ensure(collection)
+        await vectors.ensure(Collection(model.collection, model.dim))
         decoder = _create_decoder(settings, served)
         stack.push_async_callback(decoder.close)
         await decoder.start()
 
         lease = timedelta(seconds=settings.worker.lease_s)
-        moves = Moves(database, worker_name(), model.id, lease)
+        moves = Moves(database, worker_name(), lease)
         stack.push_async_callback(moves.close)
         leases = Leases(moves, lease)
         memory = Budget(settings.worker.bytes_in_flight)
         BYTES_IN_FLIGHT.set_function(lambda: memory.used)
+        served_models = ServedModels(embedder)
         stages = arrange(
             [
                 Fetch(storage, memory),
-                Decode(decoder),
+                Decode(decoder, served_models),
                 Thumbnail(storage),
-                Embed(encoder, moves, settings.worker.embed_batch),
-                Index(vectors, collection),
+                Embed(served_models, moves, settings.worker.embed_batch),
+                Index(vectors),
             ],
             load_extensions(),
-            StageContext(database, storage, encoder),
+            StageContext(database, storage, embedder),
         )
-        gate = _create_gate(database, breakers, model.id)
+        gate = _create_gate(database, breakers)
         stack.push_async_callback(gate.close)
         pipeline = Pipeline(stages, moves, leases, images_in_flight=settings.worker.images_in_flight, gate=gate)
         # Whoever was at work on an image when it changed has lost it after two leases.
         audits = Audits(database, storage, vectors, grace=2 * lease)
+        embedding = Embedding(database, storage, decoder, served_models, memory, settings.worker.embed_batch)
+        reembeds = Reembeds(database, vectors, served_models, embedding)
         internet = Internet(settings.imports.concurrent)
         stack.callback(internet.close)
         yield WorkerContext(
@@ -144,16 +150,20 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
                 interval_s=settings.worker.sweep_interval_s,
                 orphan_age=settings.worker.orphan_age,
             ),
-            operations=Operations(database, worker_name(), [audits], lease),
+            operations=[
+                Operations(database, worker_name(), [audits], lease),
+                # A fill may take days: nothing that has to be done soon waits for it.
+                Operations(database, worker_name(), [reembeds, Retirements(database, vectors)], lease),
+            ],
             audit_schedule=_create_schedule(settings.worker, database, breakers),
             downloads=_create_downloads(settings, internet, database, storage, pipeline, breakers),
         )
 
 
-def _create_gate(database: Database, breakers: Breakers, model_id: int) -> Gate:
+def _create_gate(database: Database, breakers: Breakers) -> Gate:
     async def find_embedded(ids: Sequence[UUID]) -> set[UUID]:
         async with database.begin() as session:
-            return await embeddings.find_embedded(session, model_id, ids)
+            return await embeddings.find_embedded(session, ids)
 
     return Gate(breakers, find_embedded)
 
@@ -196,7 +206,6 @@ def _create_decoder(settings: WorkerSettings, served: ModelInfo) -> DecodePool:
             code="wrong_preprocess_version",
         )
     return DecodePool(
-        Preprocess(**served.preprocess.model_dump()),
         settings.upload,
         size=settings.worker.decode_processes,
         limits=DecodeLimits(

@@ -91,6 +91,7 @@ async def search_image(
 def _answer(results: Results) -> SearchOut:
     return SearchOut(
         model=results.label,
+        trial=results.trial,
         results=[SearchResult(score=score, image=ImageOut.of(image, results.model)) for score, image in results.ranked],
         next_cursor=encode_seen(results.seen) if results.seen else None,
     )

@@ -139,6 +139,7 @@ class SearchOut(BaseModel):
         json_schema_extra={"example": {"model": "ViT-B-32/laion2b_s34b_b79k", "results": [], "next_cursor": None}}
     )
 
-    model: str
+    model: str = Field(description="The model that ranked the results; all pages of a search are by the same.")
+    trial: bool = Field(default=False, description="Whether that is not the active model, but one on trial.")
     results: list[SearchResult]
     next_cursor: str | None

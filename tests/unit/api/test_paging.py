@@ -36,7 +36,7 @@ async def read(matches: list[Match], limit: int, change: Change = list) -> list[
         shown += [match.id.int for match in page]
         if not more:
             return shown
-        seen = Seen(len(shown), page[-1].score, page[-1].id)
+        seen = Seen(len(shown), page[-1].score, page[-1].id, 1)
         matches = change(matches)
 
 
