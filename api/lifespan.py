@@ -104,7 +104,14 @@ async def open_state(
             admission=admission,
             neighbours=neighbours,
             ingestion=Ingestion(database, storage, redis, settings.upload),
-            similarity=Similarity(database, vectors, embedder, QueryVectors(embedder, cache), settings.cache),
+            similarity=Similarity(
+                database,
+                vectors,
+                embedder,
+                QueryVectors(embedder, cache),
+                settings.cache,
+                trial_share=settings.search.trial_share,
+            ),
             search_log=search_log,
             purge=Purge(database, storage, vectors),
         )

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import numpy as np
 
-from api.paging import MAX_SEARCH_DEPTH, Query, Seen, Window, too_deep
+from api.paging import MAX_SEARCH_DEPTH, Page, Query, Seen, Window, too_deep
 from api.ranking import Candidate, order
 from common.db import embeddings, traits
 from common.db.engine import Database
@@ -24,8 +24,8 @@ class Reordering:
     model: EmbeddingModel
     owner_id: UUID
 
-    async def next_page(self, query: Query, window: Window) -> tuple[list[Match], Seen | None]:
-        """Return what comes after what was shown, and how far that is (None: there is no more).
+    async def next_page(self, query: Query, window: Window) -> Page:
+        """Return what comes after what was shown.
 
         What was indexed since the first page stays out, and ages count from then, so the order is the same on every
         page. Only what is deleted meanwhile can change the choice of a diverse order after it.
@@ -41,8 +41,7 @@ class Reordering:
         if not rest and len(matches) == MAX_SEARCH_DEPTH:
             raise too_deep()
         page = [Match(each.id, each.score) for each in rest[: window.limit]]
-        more = len(rest) > len(page) or len(matches) == MAX_SEARCH_DEPTH
-        return page, window.seen_after(page, as_of) if more else None
+        return Page(page, more=len(rest) > len(page) or len(matches) == MAX_SEARCH_DEPTH, as_of=as_of)
 
     async def _candidates(self, matches: Sequence[Match], window: Window) -> tuple[list[Candidate], datetime]:
         async with self.database.begin() as session:

@@ -129,7 +129,7 @@ class Pipeline:
                     raise OwnershipLost(f"the lease of attempt {work.claim.attempt} was lost before {stage.name}")
                 with STAGE_SECONDS.labels(stage.name).time():
                     await stage.run(work)
-            await self._moves.finish(work.claim)
+            done = await self._moves.finish(work.claim, work.indexed)
         except OwnershipLost:
             self._end("ownership_lost")
         except asyncio.CancelledError:
@@ -138,7 +138,7 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 - `decide_retry` says what each means
             await asyncio.shield(self._settle(work, error))
         else:
-            self._end("done")
+            self._end("done" if done else "postponed")
 
     async def _settle(self, work: Work, error: Exception) -> None:
         """Write down what an attempt's failure means for its image."""

@@ -162,7 +162,11 @@ class Tombstone(Base):
 
 
 class EmbeddingModel(Base):
-    """A model and the collection that holds its vectors; exactly one is active."""
+    """A model and the collection that holds its vectors.
+
+    `active`: exactly one, which searches ask and `done` speaks of. `building`: kept up to date, not searched; it is
+    being filled, or was active before. `retired`: nothing of it is kept but this row. Those not retired are *live*.
+    """
 
     __tablename__ = "embedding_models"
     __table_args__ = (
@@ -181,6 +185,20 @@ class EmbeddingModel(Base):
     thresholds: Mapped[dict[str, Any] | None]
     """What its scores mean, `common.calibration.Thresholds`; None: nobody has measured that."""
     created_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
+    filled_at: Mapped[Timestamp | None]
+    """When a fill last found that no `done` image lacks its point here."""
+    promoted_at: Mapped[Timestamp | None]
+    """When it became active last; None: it never was."""
+
+
+class Indexing(Base):
+    """An image's point is in a model's collection, as far as the image is `done`."""
+
+    __tablename__ = "indexings"
+    __table_args__ = (Index("ix_indexings_image_id", "image_id"),)
+
+    model_id: Mapped[int] = mapped_column(ForeignKey("embedding_models.id"), primary_key=True)
+    image_id: Mapped[UUID] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), primary_key=True)
 
 
 class Embedding(Base):

@@ -202,7 +202,7 @@ async def test_searches_are_forgotten_in_their_time(bench: Bench) -> None:
 
 
 async def test_a_database_without_a_model_is_tidied_too(database: Database, index: UnreliableIndex) -> None:
-    moves = Moves(database, "sweeping", 1)
+    moves = Moves(database, "sweeping")
     pipeline = Pipeline([], moves, Leases(moves), images_in_flight=1)
     (image,) = await record_done(database, new_image())
     async with database.begin() as session:

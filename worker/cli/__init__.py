@@ -9,6 +9,8 @@ from worker.cli.exits import EPILOG
 from worker.cli.importing import import_images
 from worker.cli.inspection import inspect_image
 from worker.cli.migrate import migrate
+from worker.cli.models import models, retire
+from worker.cli.reembedding import reembed
 from worker.cli.requeue import requeue
 from worker.cli.searches import show_searches
 from worker.cli.status import status
@@ -20,6 +22,9 @@ app.command("requeue", epilog=EPILOG)(requeue)
 app.command("inspect", epilog=EPILOG)(inspect_image)
 app.command("audit", epilog=EPILOG)(audit)
 app.command("searches", epilog=EPILOG)(show_searches)
+app.command("reembed", epilog=EPILOG)(reembed)
+app.command("models", epilog=EPILOG)(models)
+app.command("retire", epilog=EPILOG)(retire)
 app.command("import", epilog=EPILOG)(import_images)
 app.command("migrate", epilog=EPILOG)(migrate)
 

@@ -35,6 +35,7 @@ from worker.context import WorkerContext
 from worker.leases import Leases
 from worker.moves import Moves
 from worker.pipeline import Pipeline
+from worker.served import ServedModels
 from worker.stages.embed import Embed
 from worker.stages.index import Index
 from worker.sweeper import Sweeper
@@ -57,8 +58,8 @@ class NoModel(EmbedderClient):
 
 def sweeper(collected: Collected, model: EmbedderClient) -> Sweeper:
     """A worker that goes on with whatever is due, on the real stages from `embed` on."""
-    moves = Moves(collected.database, "working", collected.model.id)
-    stages: list[Stage] = [Embed(model, moves, 16), Index(collected.index, collected.collection)]
+    moves = Moves(collected.database, "working")
+    stages: list[Stage] = [Embed(ServedModels(model), moves, 16), Index(collected.index)]
     pipeline = Pipeline(stages, moves, Leases(moves), images_in_flight=4)
     return Sweeper(collected.database, collected.storage, collected.index, pipeline, interval_s=FOREVER_S)
 

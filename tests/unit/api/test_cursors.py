@@ -40,9 +40,14 @@ def test_a_position_in_another_zone_is_the_same_moment() -> None:
 
 
 @settings(derandomize=True)
-@given(count=st.integers(1, MAX_SEARCH_DEPTH), score=st.floats(-1, 1, width=32), id_=st.uuids())
-def test_how_far_a_reader_is_comes_back(count: int, score: float, id_: UUID) -> None:
-    seen = Seen(count, score, id_)
+@given(
+    count=st.integers(1, MAX_SEARCH_DEPTH),
+    score=st.floats(-1, 1, width=32),
+    id_=st.uuids(),
+    model_id=st.integers(1, 2**31 - 1),
+)
+def test_how_far_a_reader_is_comes_back(count: int, score: float, id_: UUID, model_id: int) -> None:
+    seen = Seen(count, score, id_, model_id)
     assert decode_seen(encode_seen(seen)) == seen
 
 
@@ -60,18 +65,20 @@ def test_no_cursor_is_the_first_page() -> None:
         "abc",
         [],
         [1, 0.5],
-        [0, 0.5, ID],
-        [-1, 0.5, ID],
-        [MAX_SEARCH_DEPTH + 1, 0.5, ID],
-        [True, 0.5, ID],
-        [1.5, 0.5, ID],
-        [1, 1, ID],
-        [1, "0.5", ID],
-        [1, float("nan"), ID],
-        [1, float("inf"), ID],
-        [1, 0.5, "1"],
-        [1, 0.5, 1],
-        [1, 0.5, ID, 1],
+        [0, 0.5, ID, 1],
+        [-1, 0.5, ID, 1],
+        [MAX_SEARCH_DEPTH + 1, 0.5, ID, 1],
+        [True, 0.5, ID, 1],
+        [1.5, 0.5, ID, 1],
+        [1, 1, ID, 1],
+        [1, "0.5", ID, 1],
+        [1, float("nan"), ID, 1],
+        [1, float("inf"), ID, 1],
+        [1, 0.5, "1", 1],
+        [1, 0.5, 1, 1],
+        [1, 0.5, ID],
+        [1, 0.5, ID, "1"],
+        [1, 0.5, ID, 1, 1],
     ],
     ids=str,
 )
@@ -108,7 +115,7 @@ def test_a_position_that_was_never_issued_is_refused(position: Any) -> None:
 
 def test_a_cursor_of_the_other_kind_is_refused() -> None:
     with pytest.raises(InvalidCursor):
-        decode_position(encode_seen(Seen(20, 0.5, uuid4())))
+        decode_position(encode_seen(Seen(20, 0.5, uuid4(), 1)))
     with pytest.raises(InvalidCursor):
         decode_seen(encode_position((datetime.now(UTC), uuid4())))
 
