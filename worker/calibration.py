@@ -18,9 +18,8 @@ import structlog
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 from PIL import ImageEnhance
-from pydantic import BaseModel, Field
 
-from common.calibration import Thresholds, separate
+from common.calibration import LEAST, LEAST_TITLED, CalibrationParams, Measured, Thresholds, separate
 from common.db import calibration, embedding_models
 from common.db.calibration import Sampled
 from common.db.engine import Database
@@ -38,9 +37,6 @@ log = structlog.get_logger(__name__)
 Vectors = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
-LEAST = 20
-"""Fewer images say nothing."""
-LEAST_TITLED = 20
 _TWINS = 0.999
 """Different bytes whose vectors are this alike are twins already; they are no example of different pictures."""
 RARE = 99.0
@@ -55,24 +51,6 @@ _THINGS = (
     "a pair of shoes", "a wedding", "a spreadsheet", "snow",
 )  # fmt: skip
 SENTENCES = tuple(f"a photo of {thing}" for thing in _THINGS)
-
-
-class CalibrationParams(BaseModel):
-    """How many images are looked at."""
-
-    sample: int = Field(default=500, ge=LEAST, le=5000)
-
-
-class Measured(BaseModel):
-    """What a calibration found, and on how much."""
-
-    model: str
-    thresholds: Thresholds
-    images: int
-    titles: int
-    variants: int
-    variants_found: float
-    """The share of changed pictures that the threshold takes for near duplicates."""
 
 
 class Calibrations:

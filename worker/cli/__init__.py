@@ -5,6 +5,7 @@ import typer
 from common.log import configure_logging
 from common.settings import LogSettings
 from worker.cli.auditing import audit
+from worker.cli.calibrating import calibrate
 from worker.cli.exits import EPILOG
 from worker.cli.importing import import_images
 from worker.cli.inspection import inspect_image
@@ -21,6 +22,7 @@ app.command("status", epilog=EPILOG)(status)
 app.command("requeue", epilog=EPILOG)(requeue)
 app.command("inspect", epilog=EPILOG)(inspect_image)
 app.command("audit", epilog=EPILOG)(audit)
+app.command("calibrate", epilog=EPILOG)(calibrate)
 app.command("searches", epilog=EPILOG)(show_searches)
 app.command("reembed", epilog=EPILOG)(reembed)
 app.command("models", epilog=EPILOG)(models)
