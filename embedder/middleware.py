@@ -106,28 +106,28 @@ class CancelAbandoned:
 
 
 class _Caller:
-    """The messages of a caller: first its body, which is the app's, then that it has gone."""
+    """The messages of a caller: the app hears its body, and is ended when it has gone."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._heard = asyncio.Event()
-        self._gone = asyncio.Event()
 
     async def receive(self) -> Message:
-        if self._heard.is_set():
-            await self._gone.wait()
-            return {"type": "http.disconnect"}
-        message = await self._receive()
-        if not message.get("more_body", False):
-            self._heard.set()
-        return message
+        """Return the next piece of the body; after the last one, nothing ever comes."""
+        if not self._heard.is_set():
+            message = await self._receive()
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                self._heard.set()
+            if message["type"] == "http.request":
+                return message
+        nothing: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        return await nothing
 
     async def hangs_up(self) -> None:
         """Return when it has; servers tell that only to whoever asks for more after the body."""
         await self._heard.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._gone.set()
 
 
 class RequestMetrics:

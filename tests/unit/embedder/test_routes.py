@@ -13,8 +13,10 @@ from common.embedding import (
     MAX_IMAGES,
     MAX_TEXTS,
     MODEL_HEADER,
+    PRIORITY_HEADER,
     SIZE_HEADER,
     TIMEOUT_HEADER,
+    Priority,
 )
 from common.imaging import Preprocess, model_pixels
 from common.settings import ImagePolicy
@@ -296,6 +298,28 @@ async def test_a_text_waits_for_one_batch_of_images_at_most(serve: Serve, model:
         await asyncio.gather(images, text)
 
     assert model.batches.index(("text", 1)) == 1
+
+
+async def test_who_goes_first_is_the_callers_word(serve: Serve, model: FakeClipModel) -> None:
+    async with serve() as served:
+        await served.wait_for("ready")
+        await served.client.encode_pixels(list(random_pixels(1)))
+        await served.client.encode_pixels(list(random_pixels(1)), priority=Priority.INTERACTIVE)
+        await served.client.encode_image(png("red"))
+        await served.client.encode_texts(["a"])
+        await served.client.encode_texts(["a"], priority=Priority.BULK)
+        metrics = (await served.http.get("/metrics")).text
+        unknown = await served.http.post("/encode/text", json={"texts": ["a"]}, headers={PRIORITY_HEADER: "urgent"})
+
+    for kind, priority, count in [
+        ("image", "bulk", 1),
+        ("image", "interactive", 2),
+        ("text", "bulk", 1),
+        ("text", "interactive", 1),
+    ]:
+        line = f'embedder_batch_items_count{{kind="{kind}",model="fake/seed-0",priority="{priority}"}} {count}.0'
+        assert line in metrics
+    assert_problem(unknown, 422, "invalid_input")
 
 
 async def test_a_full_queue_refuses_at_once(serve: Serve, model: FakeClipModel) -> None:
