@@ -77,7 +77,8 @@ async def settle_active(session: AsyncSession, served: ModelInfo) -> EmbeddingMo
         raise ConfigurationError(
             f"the embedder serves {served.label} (preprocess {served.preprocess_version}), but the images here are "
             f"indexed with {label(active)} (preprocess {active.preprocess_version}): configure the embedder for that "
-            "model, or re-embed with `likeness reembed`",
+            "model; to change to the other, serve both (EMBEDDER__ALSO) and run "
+            f"`likeness reembed --model {served.label}`",
             code="wrong_model",
         )
     return active

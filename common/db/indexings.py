@@ -79,8 +79,8 @@ async def forget_some(session: AsyncSession, model_id: int, limit: int) -> int:
 _FORGET = [
     text(
         f"""
-DELETE FROM {table} USING (SELECT {key} AS key FROM {table} WHERE model_id = :model_id LIMIT :limit) AS some
- WHERE model_id = :model_id AND {key} = some.key RETURNING {key}"""  # noqa: S608 - constants
+DELETE FROM {table} USING (SELECT {key} AS key FROM {table} WHERE model_id = :model_id LIMIT :limit) AS few
+ WHERE model_id = :model_id AND {key} = few.key RETURNING {key}"""  # noqa: S608 - constants
     )
     for table, key in (("indexings", "image_id"), ("embeddings", "sha256"))
 ]

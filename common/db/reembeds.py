@@ -38,9 +38,10 @@ async def find_latest(session: AsyncSession, model: str) -> Operation | None:
 
 
 async def start(session: AsyncSession, model: str, origin: str) -> Operation:
-    """Return the model's fill, resumed if it was paused; ask for one if there is none."""
+    """Return the model's fill, due now and resumed if it was paused; ask for one if there is none."""
     await operations.take_turns(session)
     await resume(session, model)
+    await _change(session, model, {OperationStatus.QUEUED}, {"next_run_at": func.now()})
     found = await find_live(session, model)
     if found is None:
         operation_id = await operations.start(session, NewOperation(REEMBED, origin, {"model": model}))

@@ -117,5 +117,6 @@ def _wrong_model(indexed: EmbeddingModel) -> WrongModel:
     return WrongModel(
         f"the images here are indexed with {embedding_models.label(indexed)}, but EMBEDDER__MODEL and "
         "EMBEDDER__PRETRAINED name another model, and vectors of two models never mix: unset them to go on with that "
-        "model, re-embed with `likeness reembed`, or start a new collection with another LIKENESS_HOME"
+        "model, name the other one in EMBEDDER__ALSO and change to it with `likeness reembed`, or start a new "
+        "collection with another LIKENESS_HOME"
     )
