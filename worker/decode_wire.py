@@ -1,7 +1,7 @@
 """What the pool and its sandboxed children say to each other, over the children's standard pipes.
 
 A child gets its `ChildConfig` as an argument, answers `READY`, then gets one image at a time (length, bytes) and gives
-one answer to each: head, then for a picture its pixels and thumbnail, for a refusal its code and message. Plain
+one answer to each: head, then for a picture its hash, pixels and thumbnail, for a refusal its code and message. Plain
 lengths and bytes: a child that a hostile image took over can send nothing that the worker would execute.
 """
 
@@ -22,6 +22,7 @@ OUT_OF_MEMORY = "decode_out_of_memory"
 
 LENGTH = struct.Struct(">I")
 _HEAD = struct.Struct(">BIII")  # kind; a picture's width, height, thumbnail length; a refusal's code and message length
+_HASH = struct.Struct(">?Q")  # whether there is one, and its bits
 _PICTURE = 0
 _REFUSALS: dict[int, type[ImageRejected]] = {1: ImageUnreadable, 2: ImageTooLarge, 3: UnsupportedMedia}
 _MAX_PART = 4 * 1024 * 1024
@@ -76,7 +77,8 @@ class ChildConfig:
 def pack_picture(rendered: Rendered) -> list[bytes]:
     """The answer that carries a rendered image, in parts."""
     head = _HEAD.pack(_PICTURE, rendered.width, rendered.height, len(rendered.thumbnail))
-    return [head, rendered.pixels.tobytes(), rendered.thumbnail]
+    hashed = _HASH.pack(rendered.perceptual_hash is not None, rendered.perceptual_hash or 0)
+    return [head, hashed, rendered.pixels.tobytes(), rendered.thumbnail]
 
 
 def pack_refusal(error: ImageRejected) -> list[bytes]:
@@ -96,10 +98,11 @@ async def read_answer(reader: Reader, size: int) -> Rendered:
     """
     kind, first, second, third = _HEAD.unpack(await reader.readexactly(_HEAD.size))
     if kind == _PICTURE:
+        hashed, bits = _HASH.unpack(await reader.readexactly(_HASH.size))
         pixels = await reader.readexactly(size * size * 3)
         thumbnail = await _read_part(reader, third)
         square = np.frombuffer(pixels, dtype=np.uint8).reshape(size, size, 3)
-        return Rendered(square, thumbnail, first, second)
+        return Rendered(square, thumbnail, first, second, bits if hashed else None)
     refusal = _REFUSALS.get(kind)
     if refusal is None:
         raise GarbledAnswer(f"an answer of unknown kind {kind}")

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from common.imaging import Preprocess, SizePolicy, decode, model_pixels, thumbnail
+from common.imaging import Preprocess, SizePolicy, decode, model_pixels, perceptual_hash, shrink, thumbnail
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,18 +19,21 @@ class Rendered:
         thumbnail: a small WebP picture.
         width: pixels across, upright.
         height: pixels down, upright.
+        perceptual_hash: 64 bits by which to know it again; None where there is too little to see.
     """
 
     pixels: NDArray[np.uint8]
     thumbnail: bytes
     width: int
     height: int
+    perceptual_hash: int | None = None
 
 
 Renderer: TypeAlias = Callable[[bytes, Preprocess, SizePolicy], Rendered]
 
 
 def render(data: bytes, preprocess: Preprocess, policy: SizePolicy) -> Rendered:
-    """Decode an image and make the model's input and the thumbnail of it. Raises what `decode` raises."""
+    """Decode an image and make the model's input, the thumbnail and the hash of it. Raises what `decode` raises."""
     image = decode(data, policy)
-    return Rendered(model_pixels(image, preprocess), thumbnail(image), *image.size)
+    small = shrink(image)
+    return Rendered(model_pixels(image, preprocess), thumbnail(small), *image.size, perceptual_hash(small))

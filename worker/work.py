@@ -23,6 +23,8 @@ class Work:
     """The model's input, (S, S, 3); from `decode` to `embed`."""
     thumbnail: bytes | None = None
     """WebP; from `decode` to `thumbnail`."""
+    perceptual_hash: int | None = None
+    """By which the picture is known again, if there is enough to see; from `decode` to `fingerprint`."""
     vector: NDArray[np.float32] | None = None
     """(D,), L2-normalised; from `embed` on, or from the start when these bytes were embedded before."""
 

@@ -1,4 +1,4 @@
-"""Decode: the model's pixels and the thumbnail, in a sandboxed child."""
+"""Decode: the model's pixels, the thumbnail and the perceptual hash, in a sandboxed child."""
 
 from worker.decode_pool import DecodePool
 from worker.work import Work
@@ -13,10 +13,11 @@ class Decode:
         self._pool = pool
 
     async def run(self, work: Work) -> None:
-        """Set `work.pixels` and `work.thumbnail`; raises `ImageRejected` for what can't be decoded."""
+        """Set pixels, thumbnail and perceptual hash of `work`; raises `ImageRejected` for what can't be decoded."""
         if work.data is None:
             return
         rendered = await self._pool.render(work.data)
         work.let_data_go()
         work.pixels = rendered.pixels
         work.thumbnail = rendered.thumbnail
+        work.perceptual_hash = rendered.perceptual_hash
