@@ -26,6 +26,9 @@ from worker.audit.audit import Audits
 from worker.audit.schedule import AuditSchedule
 from worker.decode_pool import DecodeLimits, DecodePool
 from worker.downloads import Downloads
+from worker.duplicates.loop import Duplicates
+from worker.duplicates.rehash import Rehash
+from worker.duplicates.search import DuplicateSearch
 from worker.extensions import StageContext, arrange, load_extensions
 from worker.gate import Gate
 from worker.leases import Leases
@@ -37,6 +40,7 @@ from worker.settings import PipelineSettings, WorkerSettings
 from worker.stages.decode import Decode
 from worker.stages.embed import Embed
 from worker.stages.fetch import Fetch
+from worker.stages.fingerprint import Fingerprint
 from worker.stages.index import Index
 from worker.stages.thumbnail import Thumbnail
 from worker.sweeper import Sweeper
@@ -58,6 +62,7 @@ class WorkerContext:
     operations: Operations
     audit_schedule: AuditSchedule
     downloads: Downloads
+    duplicates: Duplicates
 
 
 def worker_name() -> str:
@@ -113,6 +118,7 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
             [
                 Fetch(storage, memory),
                 Decode(decoder),
+                Fingerprint(database),
                 Thumbnail(storage),
                 Embed(embedder, moves, settings.worker.embed_batch),
                 Index(vectors, collection),
@@ -122,7 +128,21 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
         )
         gate = _create_gate(database, breakers, model.id)
         stack.push_async_callback(gate.close)
-        pipeline = Pipeline(stages, moves, leases, images_in_flight=settings.worker.images_in_flight, gate=gate)
+        duplicates = Duplicates(
+            database,
+            DuplicateSearch(database, vectors),
+            Rehash(storage, decoder),
+            settings.duplicates.thresholds(),
+            interval_s=settings.worker.sweep_interval_s,
+        )
+        pipeline = Pipeline(
+            stages,
+            moves,
+            leases,
+            images_in_flight=settings.worker.images_in_flight,
+            gate=gate,
+            on_done=duplicates.add,
+        )
         # Whoever was at work on an image when it changed has lost it after two leases.
         audits = Audits(database, storage, vectors, grace=2 * lease)
         internet = Internet(settings.imports.concurrent)
@@ -146,6 +166,7 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
             operations=Operations(database, worker_name(), [audits], lease),
             audit_schedule=_create_schedule(settings.worker, database, breakers),
             downloads=_create_downloads(settings, internet, database, storage, pipeline, breakers),
+            duplicates=duplicates,
         )
 
 

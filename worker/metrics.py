@@ -13,5 +13,6 @@ IN_FLIGHT = Gauge("likeness_images_in_flight", "Images this worker has claimed."
 AT_GATE = Gauge("likeness_images_at_gate", "Images this worker does not claim while what they need is down.")
 BYTES_IN_FLIGHT = Gauge("likeness_bytes_in_flight", "Bytes of uploaded files that this worker holds, or is fetching.")
 DOWNLOADS = Counter("likeness_downloads", "Downloads of imports that ended.", ["outcome"])
+COMPARED = Counter("likeness_images_compared", "Images whose duplicates have been looked for.")
 SWEPT = Counter("likeness_swept", "What the sweep healed.", ["kind"])
 MISMATCHES = Counter("likeness_audit_mismatches", "What audits found, mended or not.", ["kind"])
