@@ -53,7 +53,7 @@ class DuplicateSettings(BaseModel):
     """How duplicates are told (`DUPLICATES__…`); what was measured is in decision 16."""
 
     near_distance: int = Field(default=8, ge=0, le=HASH_BITS)
-    near_score: float = Field(default=0.85, ge=-1, le=1)
+    near_score: float = Field(default=0.75, ge=-1, le=1)
     similar_score: float = Field(default=0.95, ge=-1, le=1)
 
     def thresholds(self) -> Thresholds:

@@ -50,36 +50,28 @@ class Group:
     members: list[Member]
 
 
-_IN_FOLDER = """
-   AND {centre} IN (SELECT {member_centre} FROM images JOIN contents AS held USING (owner_id, sha256) {membership}
-                     WHERE images.folder_id = :folder_id AND images.owner_id = :owner_id AND compared_by > :never)"""
+_IN_FOLDER = (
+    "EXISTS (SELECT FROM images WHERE images.folder_id = :folder_id AND images.sha256 = contents.sha256"
+    " AND images.owner_id = :owner_id AND compared_by > :never)"
+)
 
 _COPIED = """
-SELECT contents.id FROM contents
- WHERE owner_id = :owner_id AND copies > 1 AND NOT copies_dismissed AND contents.id > :after{in_folder}
- ORDER BY contents.id LIMIT :limit"""
+SELECT id FROM contents
+ WHERE owner_id = :owner_id AND copies > 1 AND NOT copies_dismissed AND id > :after AND {in_folder}
+ ORDER BY id LIMIT :limit"""
 
 _LOOKING_ALIKE = """
 SELECT centre_id FROM group_members JOIN contents ON contents.id = content_id
- WHERE group_members.owner_id = :owner_id AND tier = :tier AND centre_id > :after AND copies > 0{in_folder}
- GROUP BY centre_id HAVING count(*) > 1
+ WHERE group_members.owner_id = :owner_id AND tier = :tier AND centre_id > :after AND copies > 0
+ GROUP BY centre_id HAVING count(*) > 1 AND bool_or({in_folder})
  ORDER BY centre_id LIMIT :limit"""
 
 _PAGES = {
-    (True, False): text(_COPIED.format(in_folder="")),
-    (True, True): text(
-        _COPIED.format(in_folder=_IN_FOLDER.format(centre="contents.id", member_centre="held.id", membership=""))
-    ),
-    (False, False): text(_LOOKING_ALIKE.format(in_folder="")),
-    (False, True): text(
-        _LOOKING_ALIKE.format(
-            in_folder=_IN_FOLDER.format(
-                centre="centre_id",
-                member_centre="theirs.centre_id",
-                membership="JOIN group_members AS theirs ON theirs.content_id = held.id AND theirs.tier = :tier",
-            )
-        )
-    ),
+    (tier, in_folder): text(
+        (_COPIED if tier is Tier.EXACT else _LOOKING_ALIKE).format(in_folder=_IN_FOLDER if in_folder else "TRUE")
+    )
+    for tier in Tier
+    for in_folder in (False, True)
 }
 
 # The centre first, then one image of each other content, the most alike first, then the copies of all of them.
@@ -121,7 +113,7 @@ async def list_page(
         given["tier"] = tier
     if folder_id is not None:
         given |= {"folder_id": folder_id, "never": NEVER}
-    statement = _PAGES[tier is Tier.EXACT, folder_id is not None]
+    statement = _PAGES[tier, folder_id is not None]
     return [GroupKey(tier, id_) for id_ in await session.scalars(statement, given)]
 
 

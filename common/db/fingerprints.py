@@ -41,15 +41,17 @@ ON CONFLICT (sha256) DO UPDATE SET version = EXCLUDED.version, hash = EXCLUDED.h
  WHERE fingerprints.version < EXCLUDED.version"""
 )
 
+# Materialized: seen as one with the limit, PostgreSQL takes reading the whole table for the faster way.
 _FIND_LIKE = text(
     """
-SELECT fingerprints.sha256
-  FROM fingerprints
- WHERE bands && CAST(:probes AS int[])
-   AND version = :version
-   AND bit_count(CAST(hash # CAST(:hash AS bigint) AS bit(64))) <= :distance
-   AND EXISTS (SELECT FROM images
-                WHERE images.sha256 = fingerprints.sha256 AND owner_id = :owner_id AND status = 'done')
+WITH alike AS MATERIALIZED (
+    SELECT sha256 FROM fingerprints
+     WHERE bands && CAST(:probes AS int[])
+       AND version = :version
+       AND bit_count(CAST(hash # CAST(:hash AS bigint) AS bit(64))) <= :distance
+)
+SELECT sha256 FROM alike
+ WHERE EXISTS (SELECT FROM images WHERE images.sha256 = alike.sha256 AND owner_id = :owner_id AND status = 'done')
  LIMIT :limit"""
 )
 

@@ -11,9 +11,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import ingest
+from tests.benchmarks import ingest, near_duplicates
 
-BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {"ingest": ingest.measure}
+BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
+    "ingest": ingest.measure,
+    "near_duplicates": near_duplicates.measure,
+}
 RESULTS = Path("bench-results.json")
 
 
@@ -41,9 +44,17 @@ def _table(results: dict[str, dict[str, Any]]) -> Table:
         table.add_column(column)
     for name, result in results.items():
         for key, value in result.items():
-            shown = ", ".join(f"{item:.2f}" for item in value) if isinstance(value, list) else f"{value:.3f}"
-            table.add_row(name, key, shown)
+            table.add_row(name, key, _shown(value))
     return table
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case list():
+            return ", ".join(f"{item:.2f}" for item in value)
+        case float():
+            return f"{value:.3f}"
+    return str(value)
 
 
 if __name__ == "__main__":
