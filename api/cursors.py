@@ -53,6 +53,21 @@ def decode_seen(cursor: str | None) -> Seen | None:
     raise InvalidCursor("this is no cursor of a search")
 
 
+def encode_id(id_: UUID) -> str:
+    """Make a cursor of the last id of a page that is in the order of ids."""
+    return _encode(str(id_))
+
+
+def decode_id(cursor: str | None) -> UUID | None:
+    """Read the cursor of a page in the order of ids, or raise `InvalidCursor`."""
+    if cursor is None:
+        return None
+    try:
+        return UUID(_decode(cursor))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InvalidCursor("this is no cursor of this listing") from error
+
+
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from api.paging import MAX_SEARCH_DEPTH, Page, Query, Seen, Window, too_deep
 from api.ranking import Candidate, order
-from common.db import embeddings, traits
+from common.db import duplicates, embeddings, traits
 from common.db.engine import Database
 from common.db.models import EmbeddingModel
 from common.vectors.base import Match
@@ -49,9 +49,12 @@ class Reordering:
             found = await traits.find(session, self.owner_id, [match.id for match in matches], as_of)
             hashes = {trait.sha256 for trait in found.values()} if window.ranking.diversity else ()
             vectors = await embeddings.find(session, self.model.id, list(hashes))
+            groups = await duplicates.find_groups(session, list(found)) if window.ranking.one_per_group else {}
         unlike_any = np.zeros(self.model.dim, dtype=np.float32)
         return [
-            Candidate(match.id, match.score, trait.created_at, vectors.get(trait.sha256, unlike_any))
+            Candidate(
+                match.id, match.score, trait.created_at, vectors.get(trait.sha256, unlike_any), groups.get(match.id)
+            )
             for match in matches
             if (trait := found.get(match.id))
         ], as_of

@@ -27,6 +27,9 @@ from worker.audit.schedule import AuditSchedule
 from worker.calibration import Calibrations
 from worker.decode_pool import DecodeLimits, DecodePool
 from worker.downloads import Downloads
+from worker.duplicates.loop import Duplicates
+from worker.duplicates.rehash import Rehash
+from worker.duplicates.search import DuplicateSearch
 from worker.extensions import StageContext, arrange, load_extensions
 from worker.gate import Gate
 from worker.leases import Leases
@@ -42,6 +45,7 @@ from worker.settings import PipelineSettings, WorkerSettings
 from worker.stages.decode import Decode
 from worker.stages.embed import Embed
 from worker.stages.fetch import Fetch
+from worker.stages.fingerprint import Fingerprint
 from worker.stages.index import Index
 from worker.stages.thumbnail import Thumbnail
 from worker.sweeper import Sweeper
@@ -64,6 +68,7 @@ class WorkerContext:
     """They run beside each other."""
     audit_schedule: AuditSchedule
     downloads: Downloads
+    duplicates: Duplicates
 
 
 def worker_name() -> str:
@@ -119,6 +124,7 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
             [
                 Fetch(storage, memory),
                 Decode(decoder, served_models),
+                Fingerprint(database),
                 Thumbnail(storage),
                 Embed(served_models, moves, settings.worker.embed_batch),
                 Index(vectors),
@@ -128,7 +134,21 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
         )
         gate = _create_gate(database, breakers)
         stack.push_async_callback(gate.close)
-        pipeline = Pipeline(stages, moves, leases, images_in_flight=settings.worker.images_in_flight, gate=gate)
+        duplicates = Duplicates(
+            database,
+            DuplicateSearch(database, vectors),
+            Rehash(storage, decoder),
+            settings.duplicates.thresholds(),
+            interval_s=settings.worker.sweep_interval_s,
+        )
+        pipeline = Pipeline(
+            stages,
+            moves,
+            leases,
+            images_in_flight=settings.worker.images_in_flight,
+            gate=gate,
+            on_done=duplicates.add,
+        )
         # Whoever was at work on an image when it changed has lost it after two leases.
         audits = Audits(database, storage, vectors, grace=2 * lease)
         embedding = Embedding(database, storage, decoder, served_models, memory, settings.worker.embed_batch)
@@ -162,6 +182,7 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
             ],
             audit_schedule=_create_schedule(settings.worker, database, breakers),
             downloads=_create_downloads(settings, internet, database, storage, pipeline, breakers),
+            duplicates=duplicates,
         )
 
 

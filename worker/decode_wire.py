@@ -1,9 +1,9 @@
 """What the pool and its sandboxed children say to each other, over the children's standard pipes.
 
 A child gets its `ChildConfig` as an argument, answers `READY`, then gets one image at a time, after the models' wishes
-(each a length and bytes), and gives one answer to each: head, then for a picture its pixels, once for each wish, and
-thumbnail, for a refusal its code and message. Plain lengths and bytes: a child that a hostile image took over can send
-nothing that the worker would execute.
+(each a length and bytes), and gives one answer to each: head, then for a picture its hash, its pixels, once for each
+wish, and thumbnail, for a refusal its code and message. Plain lengths and bytes: a child that a hostile image took over
+can send nothing that the worker would execute.
 """
 
 import json
@@ -24,6 +24,7 @@ OUT_OF_MEMORY = "decode_out_of_memory"
 
 LENGTH = struct.Struct(">I")
 _HEAD = struct.Struct(">BIII")  # kind; a picture's width, height, thumbnail length; a refusal's code and message length
+_HASH = struct.Struct(">?Q")  # whether there is one, and its bits
 _PICTURE = 0
 _REFUSALS: dict[int, type[ImageRejected]] = {1: ImageUnreadable, 2: ImageTooLarge, 3: UnsupportedMedia}
 _MAX_PART = 4 * 1024 * 1024
@@ -86,7 +87,8 @@ def unpack_wishes(data: bytes) -> list[Preprocess]:
 def pack_picture(rendered: Rendered) -> list[bytes]:
     """The answer that carries a rendered image, in parts."""
     head = _HEAD.pack(_PICTURE, rendered.width, rendered.height, len(rendered.thumbnail))
-    return [head, *(pixels.tobytes() for pixels in rendered.pixels), rendered.thumbnail]
+    hashed = _HASH.pack(rendered.perceptual_hash is not None, rendered.perceptual_hash or 0)
+    return [head, hashed, *(pixels.tobytes() for pixels in rendered.pixels), rendered.thumbnail]
 
 
 def pack_refusal(error: ImageRejected) -> list[bytes]:
@@ -106,11 +108,12 @@ async def read_answer(reader: Reader, sizes: Sequence[int]) -> Rendered:
     """
     kind, first, second, third = _HEAD.unpack(await reader.readexactly(_HEAD.size))
     if kind == _PICTURE:
+        hashed, bits = _HASH.unpack(await reader.readexactly(_HASH.size))
         pixels = [await reader.readexactly(size * size * 3) for size in sizes]
         thumbnail = await _read_part(reader, third)
         squares = zip(pixels, sizes, strict=True)
         inputs = tuple(np.frombuffer(data, dtype=np.uint8).reshape(size, size, 3) for data, size in squares)
-        return Rendered(inputs, thumbnail, first, second)
+        return Rendered(inputs, thumbnail, first, second, bits if hashed else None)
     refusal = _REFUSALS.get(kind)
     if refusal is None:
         raise GarbledAnswer(f"an answer of unknown kind {kind}")

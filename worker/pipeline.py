@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing
 from datetime import timedelta
 from functools import partial
@@ -33,9 +33,17 @@ class Pipeline:
     """
 
     def __init__(
-        self, stages: Sequence[Stage], moves: Moves, leases: Leases, *, images_in_flight: int, gate: Gate | None = None
+        self,
+        stages: Sequence[Stage],
+        moves: Moves,
+        leases: Leases,
+        *,
+        images_in_flight: int,
+        gate: Gate | None = None,
+        on_done: Callable[[UUID], None] = lambda _: None,
     ) -> None:
         self._stages = stages
+        self._on_done = on_done
         self._gate = gate
         self._moves = moves
         self._leases = leases
@@ -139,6 +147,8 @@ class Pipeline:
             await asyncio.shield(self._settle(work, error))
         else:
             self._end("done" if done else "postponed")
+            if done:
+                self._on_done(work.claim.id)
 
     async def _settle(self, work: Work, error: Exception) -> None:
         """Write down what an attempt's failure means for its image."""

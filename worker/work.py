@@ -35,6 +35,8 @@ class Work:
     """The models' input by their ids, (S, S, 3); from `decode` to `embed`."""
     thumbnail: bytes | None = None
     """WebP; from `decode` to `thumbnail`."""
+    perceptual_hash: int | None = None
+    """By which the picture is known again, if there is enough to see; from `decode` to `fingerprint`."""
     vectors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     """By model id, (D,), L2-normalised; from `embed` on, or from the start when these bytes were embedded before."""
     indexed: set[int] = field(default_factory=set)

@@ -269,7 +269,8 @@ WITH held AS (
      WHERE images.status = 'done'
      ORDER BY images.id FOR UPDATE OF images
 ), moved AS (
-    UPDATE images SET status = 'pending', tries_left = :tries, next_run_at = now(), updated_at = now()
+    UPDATE images SET status = 'pending', tries_left = :tries, next_run_at = now(), updated_at = now(),
+                      compared_by = least(compared_by, 1)  -- `criteria.AGAIN`
       FROM held WHERE images.id = held.id
     RETURNING images.id, held.status AS from_status, images.status AS to_status, attempt,
               :redone_by AS worker, :code AS error_code

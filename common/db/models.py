@@ -84,6 +84,7 @@ class Image(Base):
             "updated_at",
             postgresql_where=text("status = 'done' AND payload_version <> indexed_version"),
         ),
+        Index("ix_images_compared_by", "compared_by", postgresql_where=text("status = 'done'")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -124,6 +125,9 @@ class Image(Base):
     """Raised by every edit of what the vector index filters by …"""
     indexed_version: Mapped[int] = mapped_column(server_default="0")
     """… and the version the index holds: where the two differ on a `done` image, the index lags behind."""
+
+    compared_by: Mapped[int] = mapped_column(server_default="0")
+    """By which criteria its duplicates were looked for, see `common.db.criteria`; 0: they have not been yet."""
 
     created_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
     updated_at: Mapped[Timestamp] = mapped_column(server_default=func.now())

@@ -1,4 +1,4 @@
-"""Decode: the models' pixels and the thumbnail, in a sandboxed child."""
+"""Decode: the models' pixels, the thumbnail and the perceptual hash, in a sandboxed child."""
 
 from common.db.models import EmbeddingModel
 from common.imaging import Preprocess
@@ -17,7 +17,7 @@ class Decode:
         self._served = served
 
     async def run(self, work: Work) -> None:
-        """Set `work.pixels` and `work.thumbnail`; raises `ImageRejected` for what can't be decoded."""
+        """Set pixels, thumbnail and perceptual hash of `work`; raises `ImageRejected` for what can't be decoded."""
         if work.data is None:
             return
         wishes = await self._find_wishes(work)
@@ -27,6 +27,7 @@ class Decode:
         pixels = dict(zip(preprocesses, rendered.pixels, strict=True))
         work.pixels = {model_id: pixels[wish] for model_id, wish in wishes.items()}
         work.thumbnail = rendered.thumbnail
+        work.perceptual_hash = rendered.perceptual_hash
 
     async def _find_wishes(self, work: Work) -> dict[int, Preprocess]:
         """Return how the models without a vector want the image; models with the same wishes will share its pixels."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from api.cursors import decode_position, decode_seen, encode_position, encode_seen
+from api.cursors import decode_id, decode_position, decode_seen, encode_id, encode_position, encode_seen
 from api.paging import MAX_SEARCH_DEPTH, Seen
 from common.errors import InvalidCursor
 
@@ -113,6 +113,13 @@ def test_a_position_that_was_never_issued_is_refused(position: Any) -> None:
         decode_position(cursor_of(position))
 
 
+@pytest.mark.parametrize("id_", [1, None, "1", [ID], {"id": ID}], ids=str)
+def test_an_id_that_was_never_issued_is_refused(id_: Any) -> None:
+    with pytest.raises(InvalidCursor, match="listing"):
+        decode_id(cursor_of(id_))
+    assert decode_id(encode_id(UUID(ID))) == UUID(ID)
+
+
 def test_a_cursor_of_the_other_kind_is_refused() -> None:
     with pytest.raises(InvalidCursor):
         decode_position(encode_seen(Seen(20, 0.5, uuid4(), 1)))
@@ -131,6 +138,6 @@ def test_a_cursor_of_the_other_kind_is_refused() -> None:
 @example(text=base64.urlsafe_b64encode(b"9" * 5_000).decode())
 @example(text=base64.urlsafe_b64encode(b"\xff").decode())
 def test_nonsense_is_an_invalid_cursor_and_nothing_worse(text: str) -> None:
-    for decode in (decode_position, decode_seen):
+    for decode in (decode_position, decode_seen, decode_id):
         with suppress(InvalidCursor):  # any other error fails the test
             decode(text)

@@ -26,13 +26,15 @@ def reader(data: bytes) -> asyncio.StreamReader:
     return stream
 
 
-async def test_a_picture_arrives_as_it_was_sent() -> None:
+@pytest.mark.parametrize("bits", [None, 0, 2**64 - 1])
+async def test_a_picture_arrives_as_it_was_sent(bits: int | None) -> None:
     pixels = tuple(np.arange(size * size * 3, dtype=np.uint8).reshape(size, size, 3) for size in (4, 2))
 
-    received = await read_answer(reader(b"".join(pack_picture(Rendered(pixels, b"webp", 640, 480)))), [4, 2])
+    received = await read_answer(reader(b"".join(pack_picture(Rendered(pixels, b"webp", 640, 480, bits)))), [4, 2])
 
     assert all((ours == theirs).all() for ours, theirs in zip(received.pixels, pixels, strict=True))
     assert (received.thumbnail, received.width, received.height) == (b"webp", 640, 480)
+    assert received.perceptual_hash == bits
 
 
 @pytest.mark.parametrize("type_", [ImageUnreadable, ImageTooLarge, UnsupportedMedia])
@@ -49,7 +51,7 @@ async def test_a_refusal_keeps_its_type_code_and_words(type_: type[ImageRejected
     "data",
     [
         struct.pack(">BIII", 9, 0, 0, 0),
-        struct.pack(">BIII", 0, 1, 1, 2**32 - 1) + bytes(48),
+        struct.pack(">BIII", 0, 1, 1, 2**32 - 1) + bytes(9 + 48),
         b"".join(pack_refusal(ImageUnreadable("no", code="Robert'); DROP TABLE"))),
         b"".join(pack_refusal(ImageUnreadable("no", code="x" * 65))),
     ],
