@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -50,7 +51,7 @@ class NoModel(EmbedderClient):
         super().__init__(EmbedderClientSettings())
         self.asked = 0
 
-    async def encode_pixels(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+    async def encode_pixels(self, images: Sequence[NDArray[np.uint8]], **_: Any) -> list[NDArray[np.float32]]:
         self.asked += len(images)
         raise EmbedderUnavailable("there is no model")
 
