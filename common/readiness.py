@@ -39,7 +39,7 @@ class Ready(BaseModel):
     ready: bool
     dependencies: list[Dependency]
     model: str | None = None
-    """The api's: the active model. A worker's, and before there is one or PostgreSQL answers: the embedder's default."""
+    """Of the api, the active model; of a worker, and while the api can't say, the embedder's default one."""
     building: list[str] = []
     """The models that are kept up to date beside it, and not searched."""
     demo: bool = False
