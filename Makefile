@@ -11,7 +11,7 @@ PORT ?= 8000
 export PORT LIKENESS_HOME
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/local.stamp ## Start everything on this machine; PORT and LIKENESS_HOME are honoured
 	@exec $(BIN)/python -m deploy.local

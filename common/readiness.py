@@ -39,7 +39,7 @@ class Ready(BaseModel):
     ready: bool
     dependencies: list[Dependency]
     model: str | None = None
-    """The active model; before there is one, or while PostgreSQL is away, the embedder's default one."""
+    """Of the api, the active model; of a worker, and while the api can't say, the embedder's default one."""
     building: list[str] = []
     """The models that are kept up to date beside it, and not searched."""
     demo: bool = False
@@ -51,7 +51,7 @@ class Ready(BaseModel):
         Args:
             dependencies: all there are.
             model: what the embedder says it serves by default.
-            live: labels of the live models, as `find_live_models` returns them.
+            live: labels of the live models, as `find_live_models` returns them; none: it was not asked.
         """
         served = model.label if model else None
         return cls(

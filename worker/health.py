@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from common.breakers import DATABASE, EMBEDDER, STORAGE, VECTORS
 from common.embedding import ModelInfo
-from common.readiness import Dependency, Ready, find_live_models, probe, probe_embedder
+from common.readiness import Dependency, Ready, probe, probe_embedder
 from common.serving import serving
 from worker.context import WorkerContext
 from worker.settings import PipelineSettings
@@ -26,8 +26,8 @@ async def serve_health(context: WorkerContext, settings: PipelineSettings) -> As
         return JSONResponse({"status": "alive"})
 
     async def ready(_: Request) -> Response:
-        (dependencies, model), live = await asyncio.gather(probe_worker(context), find_live_models(context.database))
-        return Ready.of(dependencies, model, live).response()
+        dependencies, model = await probe_worker(context)
+        return Ready.of(dependencies, model).response()
 
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
