@@ -183,7 +183,7 @@ class Service:
         async with asyncio.timeout(_START_S), httpx.AsyncClient(trust_env=False, verify=verify(self.url)) as client:
             while True:
                 with suppress(httpx.TransportError):
-                    if (await client.get(f"{self.url}/ready", timeout=10)).is_success:
+                    if (await client.get(f"{self.url}/ready", timeout=60)).is_success:
                         return
                 assert self._process is not None
                 assert self._process.is_alive(), self.output[-2000:]
