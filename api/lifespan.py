@@ -17,7 +17,7 @@ from api.vector_cache import VectorCache
 from common import jobs
 from common.breakers import DATABASE, EMBEDDER, REDIS, STORAGE, VECTORS, Breakers
 from common.db.engine import Database
-from common.db.migrate import check_revision
+from common.db.revision import check_revision
 from common.embedder_client import EmbedderClient
 from common.errors import (
     DatabaseUnavailable,
