@@ -86,11 +86,13 @@ class Duplicates:
             model = await embedding_models.find_active(session)
         if model is None:
             return False
-        queued = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
-        due = queued or await self._find_due(model, patience_s)
+        due = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
+        if len(due) < _BATCH:
+            due += await self._find_due(model, patience_s)
         if due:
             await self.compare(model, due)
-        return bool(due) or await self._tidy()
+        tidied = len(due) < _BATCH and await self._tidy()
+        return bool(due) or tidied
 
     async def compare(self, model: EmbeddingModel, ids: Iterable[UUID]) -> None:
         """Compare those of the images that are due.
