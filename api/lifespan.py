@@ -13,7 +13,7 @@ from api.similarity import Similarity
 from common import jobs
 from common.breakers import DATABASE, EMBEDDER, STORAGE, VECTORS, Breakers
 from common.db.engine import Database
-from common.db.migrate import check_revision
+from common.db.revision import check_revision
 from common.embedder_client import EmbedderClient
 from common.errors import DatabaseUnavailable, EmbedderUnavailable, StorageUnavailable, VectorIndexUnavailable
 from common.guards import GuardedObjectStore, GuardedVectorIndex

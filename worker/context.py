@@ -13,7 +13,7 @@ from common.breakers import EMBEDDER, STORAGE, VECTORS, Breakers
 from common.budget import Budget
 from common.db import embeddings
 from common.db.engine import Database
-from common.db.migrate import check_revision
+from common.db.revision import check_revision
 from common.embedder_client import EmbedderClient
 from common.embedding import ModelInfo
 from common.errors import ConfigurationError, EmbedderUnavailable, StorageUnavailable, VectorIndexUnavailable
