@@ -40,6 +40,7 @@ from common.errors import (
     UnsupportedMedia,
 )
 from common.settings import EmbedderClientSettings
+from common.tls import verify
 
 Vector = NDArray[np.float32]
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -86,6 +87,7 @@ class EmbedderClient:
             base_url=settings.url,
             timeout=httpx.Timeout(settings.timeout_s, connect=min(_CONNECT_TIMEOUT_S, settings.timeout_s)),
             limits=httpx.Limits(keepalive_expiry=_KEEPALIVE_S),
+            verify=verify(settings.url),
             trust_env=False,
             transport=transport,
         )

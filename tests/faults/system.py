@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from common.db.migrate import upgrade
+from common.tls import verify
 from deploy.local.home import Home
 from deploy.local.launcher import Launcher
 from deploy.local.lock import locked
@@ -86,7 +87,7 @@ class System:
 
     async def script(self, url: str, **script: object) -> None:
         """Tell one of the scripted servers how to behave, past its line."""
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=verify(url)) as client:
             (await client.put(f"{url}/script", json=script)).raise_for_status()
 
     async def answer(self, answer: str) -> None:
