@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 
 from common.embedding import ModelInfo, PreprocessInfo
 from common.errors import ConfigurationError, EmbedderUnavailable
 from common.imaging import PREPROCESS_VERSION
 from embedder.device import Device
+from embedder.lean import open_clip
 from embedder.model import Kind, ObserveStep, Pixels, Step, Vectors, ignore_steps, normalised
 from embedder.weights import Weights
 
