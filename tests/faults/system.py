@@ -170,7 +170,7 @@ async def _assemble(home: Home, launcher: Launcher, stack: AsyncExitStack) -> Sy
         ORDERS: str(orders.folder),
     }
     api = Module("api", "api.main", api_port, settings)
-    client = httpx.AsyncClient(base_url=api.url, timeout=30, trust_env=False)
+    client = httpx.AsyncClient(base_url=api.url, timeout=60, trust_env=False)
     vectors = Module("vectors", "tests.fakes.qdrant_server", vectors_port, {}, str(vectors_port))
     embedder = Module("embedder", "tests.fakes.embedder_server", embedder_port, {}, str(embedder_port))
     return System(

@@ -231,7 +231,7 @@ async def test_it_sweeps_at_the_start_and_again_and_stops_when_cancelled(bench: 
     (first,) = await record_pending(bench.database, new_image())
     running = asyncio.create_task(bench.create_sweeper(0.01).run())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await bench.stage.entered.acquire()
             (second,) = await record_pending(bench.database, new_image())
             await bench.stage.entered.acquire()
@@ -248,7 +248,7 @@ async def test_nothing_counts_as_hinted_at_the_start(bench: Bench) -> None:
     (image,) = await record_pending(bench.database, new_image())
     running = asyncio.create_task(bench.sweeper.run())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await bench.stage.entered.acquire()
     finally:
         running.cancel()

@@ -183,7 +183,7 @@ class Service:
         async with asyncio.timeout(_START_S), httpx.AsyncClient(trust_env=False, verify=verify(self.url)) as client:
             while True:
                 with suppress(httpx.TransportError):
-                    if (await client.get(f"{self.url}/ready", timeout=10)).is_success:
+                    if (await client.get(f"{self.url}/ready", timeout=60)).is_success:
                         return
                 self._assert_running()
                 await asyncio.sleep(0.05)

@@ -286,7 +286,7 @@ async def test_the_breaker_is_closed_by_an_embedder_that_is_ready() -> None:
     async with EmbedderClient(settings, breaker=breaker, transport=httpx.MockTransport(handle)) as client:
         with pytest.raises(EmbedderUnavailable):
             await client.model()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await closed.wait()
     assert ready == [False, False, True]
 
