@@ -96,7 +96,7 @@ async def let_stores_come_and_go(running: Running, lines: Lines) -> None:
 
 
 async def meet_defects(running: Running, database_url: str) -> None:
-    """Have a stage, and a request, fail in a way that nobody expects; no loop of the worker, for that would end it."""
+    """Have a stage, and a request, fail in a way that nobody expects."""
     await execute(database_url, "ALTER TABLE embeddings RENAME TO elsewhere")
     await uploaded_ids(running.client, pictures.jpeg(seed=3))
     await running.worker.until_said("UndefinedTableError")
