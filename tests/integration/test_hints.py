@@ -61,9 +61,10 @@ class RecordingPipeline:
             pipeline=self,
             leases=self.leases,
             sweeper=self.sweeper,
-            operations=Loop(),
+            operations=[Loop(), Loop()],
             audit_schedule=Loop(),
             downloads=Loop(),
+            duplicates=Loop(),
             breakers=Breakers("tests", BreakerSettings()),
         )
         return cast(WorkerContext, parts)

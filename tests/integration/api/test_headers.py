@@ -56,6 +56,7 @@ ASKS = [
     Ask("GET", "/search/text", 422),
     Ask("POST", "/search", 422, more={"json": {}}),
     Ask("POST", "/search/image", 200, more=PICTURE),
+    Ask("GET", "/search/facets", 200),
     Ask("GET", "/duplicates", 200),
     Ask("POST", "/duplicates/{group_id}/dismiss", 422),
     Ask("DELETE", "/duplicates/{group_id}/dismiss", 422),
