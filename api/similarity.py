@@ -20,7 +20,7 @@ from common.db.engine import Database
 from common.db.models import EmbeddingModel, Image
 from common.embedder_client import EmbedderClient
 from common.errors import Conflict, InvalidInput, NotFound
-from common.status import ImageStatus
+from common.status import ImageStatus, Visibility
 from common.vectors.base import Collection, Filter, Match, VectorIndex
 
 Vector = NDArray[np.float32]
@@ -176,11 +176,15 @@ class Similarity:
             rows = await images.find_many(session, wanted.owner_id, [match.id for match in page])
         return Results(
             model=model,
-            # What the index still holds of a deleted image has no row, and is not shown.
-            ranked=[(match.score, rows[match.id]) for match in page if match.id in rows],
+            # What the index still holds of an image that was deleted, or hidden just now, is not shown.
+            ranked=[(match.score, rows[match.id]) for match in page if _may_show(rows.get(match.id), wanted)],
             seen=seen,
             no_good_match=window.seen is None and not _any_good(page, good),
         )
+
+
+def _may_show(row: Image | None, wanted: Filter) -> bool:
+    return row is not None and (wanted.include_hidden or row.visibility != Visibility.HIDDEN)
 
 
 def _any_good(matches: Sequence[Match], good: float | None) -> bool:

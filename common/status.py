@@ -13,6 +13,14 @@ The SQL in `common.db.lifecycle`, and for downloads in `common.db.imports`, perf
 from enum import StrEnum
 
 
+class Visibility(StrEnum):
+    """Whether searches show an image."""
+
+    VISIBLE = "visible"
+    HIDDEN = "hidden"
+    """Shown by a search only if its owner asks for hidden ones; everything else is as ever."""
+
+
 class ImageStatus(StrEnum):
     """Where an image is on its way to being searchable."""
 

@@ -7,7 +7,7 @@ batches can't deadlock. Each statement also writes its rows of `image_events`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db.models import TRIES
+from common.status import Visibility
 
 LEASE = timedelta(seconds=60)
 """How long a claim holds without being renewed; a dead worker's images are reclaimed after this."""
@@ -48,6 +49,8 @@ class Claim:
     attributes: dict[str, Any]
     created_at: datetime
     payload_version: int
+    labels: dict[str, dict[str, float]] = field(default_factory=dict)
+    visibility: str = Visibility.VISIBLE
 
     @property
     def fence(self) -> Fence:
@@ -110,15 +113,16 @@ WITH due AS (
            lease_until = now() + CAST(:lease AS interval), model_id = :model_id, updated_at = now()
       FROM due WHERE images.id = due.id
     RETURNING images.id, attempt, tries_left, owner_id, folder_id, sha256, object_key, media_type, byte_size,
-              category, tags, attributes, created_at, payload_version, due.status AS from_status
+              category, tags, attributes, created_at, payload_version, labels, visibility,
+              due.status AS from_status
 ), logged AS (
     INSERT INTO image_events (image_id, from_status, to_status, attempt, worker)
     SELECT id, from_status, 'embedding', attempt, :worker FROM claimed
 )
 SELECT id, attempt, tries_left, owner_id, folder_id, sha256, object_key, media_type, byte_size,
-       category, tags, attributes, created_at, payload_version
+       category, tags, attributes, created_at, payload_version, labels, visibility
   FROM claimed"""  # noqa: S608 - constants
-).columns(attributes=JSONB)
+).columns(attributes=JSONB, labels=JSONB)
 
 
 def _fenced(columns: str, from_statuses: str, changes: str, error_code: str = "NULL") -> TextClause:

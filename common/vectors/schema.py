@@ -8,6 +8,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from common.attributes import AttributeKind, Declared, filterable
+from common.status import Visibility
 from common.vectors.base import AnyOf, Condition, During, Equals, Filter, Payload
 
 Kind = Literal["tenant", "uuid", "keyword", "datetime", "integer", "float"]
@@ -20,6 +21,8 @@ FIELDS: Mapping[str, Kind] = MappingProxyType(
         "category": "keyword",
         "tags": "keyword",
         "created_at": "datetime",
+        "labels": "keyword",
+        "visibility": "keyword",
     }
 )
 """What is indexed of every payload, beside declared attributes: a server in strict mode refuses to filter by others."""
@@ -57,6 +60,10 @@ def to_fields(payload: Payload) -> dict[str, Any]:
         fields["category"] = payload.category
     if payload.attributes:
         fields["attributes"] = dict(payload.attributes)
+    if payload.labels:
+        fields["labels"] = list(payload.labels)
+    if payload.hidden:
+        fields["visibility"] = Visibility.HIDDEN.value
     return fields
 
 
@@ -68,11 +75,17 @@ def to_conditions(wanted: Filter) -> list[Condition]:
     if wanted.category is not None:
         conditions.append(Equals("category", wanted.category))
     conditions += [Equals("tags", tag) for tag in wanted.tags]
+    conditions += [Equals("labels", label) for label in wanted.labels]
     if wanted.any_tags:
         conditions.append(AnyOf("tags", wanted.any_tags))
     if wanted.created_from is not None or wanted.created_before is not None:
         conditions.append(During("created_at", gte=wanted.created_from, lt=wanted.created_before))
     return conditions + [replace(condition, field=_path(condition.field)) for condition in wanted.attributes]
+
+
+def to_exclusions(wanted: Filter) -> list[Condition]:
+    """Return what a filter leaves out: conditions none of which may hold."""
+    return [] if wanted.include_hidden else [Equals("visibility", Visibility.HIDDEN.value)]
 
 
 def from_fields(fields: Mapping[str, Any] | None) -> Payload | None:
@@ -86,6 +99,8 @@ def from_fields(fields: Mapping[str, Any] | None) -> Payload | None:
             tags=tuple(given["tags"]),
             created_at=datetime.fromisoformat(given["created_at"]),
             attributes=filterable(given.get("attributes", {})),
+            labels=tuple(given.get("labels", ())),
+            hidden="visibility" in given,
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
