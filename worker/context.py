@@ -29,6 +29,7 @@ from worker.decode_pool import DecodeLimits, DecodePool
 from worker.downloads import Downloads
 from worker.extensions import StageContext, arrange, load_extensions
 from worker.gate import Gate
+from worker.labels import Labels
 from worker.leases import Leases
 from worker.metrics import BYTES_IN_FLIGHT
 from worker.moves import Moves
@@ -109,6 +110,8 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
         moves = Moves(database, worker_name(), model.id, lease)
         stack.push_async_callback(moves.close)
         leases = Leases(moves, lease)
+        labels = Labels(database)
+        stack.push_async_callback(labels.close)
         memory = Budget(settings.worker.bytes_in_flight)
         BYTES_IN_FLIGHT.set_function(lambda: memory.used)
         stages = arrange(
@@ -120,7 +123,7 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
                 Index(vectors, collection),
             ],
             load_extensions(),
-            StageContext(database, storage, encoder),
+            StageContext(database, storage, encoder, labels),
         )
         gate = _create_gate(database, breakers, model.id)
         stack.push_async_callback(gate.close)
