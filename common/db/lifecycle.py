@@ -317,7 +317,8 @@ async def requeue(session: AsyncSession, ids: Sequence[UUID], requeued_by: str) 
 async def redo(session: AsyncSession, fences: Sequence[Fence], redone_by: str, code: str) -> set[UUID]:
     """`done` → `pending`, with all tries: the pipeline is to make again what an audit found missing, named by `code`.
 
-    Return those that moved: no other attempt has claimed or finished them since the audit read their rows.
+    So it is when an operator has the stages run once more. Return those that moved: no other attempt has claimed or
+    finished them since their rows were read.
     """
     return await _move(session, _REDO, fences, tries=TRIES, redone_by=redone_by, code=code)
 
