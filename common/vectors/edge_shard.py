@@ -62,7 +62,7 @@ from common.vectors.base import (
     Payload,
     Point,
 )
-from common.vectors.schema import Kind, from_fields, indexed_fields, to_conditions, to_exclusions, to_fields
+from common.vectors.schema import Kind, from_fields, indexed_fields, to_conditions, to_fields
 
 Item = TypeVar("Item")
 
@@ -228,10 +228,7 @@ def _check_vectors(folder: Path, collection: Collection) -> None:
 def _to_filter(wanted: Filter, exclude: Sequence[UUID]) -> EngineFilter:
     return EngineFilter(
         must=[_to_condition(condition) for condition in to_conditions(wanted)],
-        must_not=[
-            *(_to_condition(condition) for condition in to_exclusions(wanted)),
-            *([HasIdCondition(set(exclude))] if exclude else []),
-        ],
+        must_not=[HasIdCondition(set(exclude))] if exclude else None,
     )
 
 

@@ -33,7 +33,7 @@ from common.vectors.base import (
     validate_query,
 )
 from common.vectors.ranking import MAX_SEARCH, order_facets, settle_order
-from common.vectors.schema import Kind, from_fields, indexed_fields, to_conditions, to_exclusions, to_fields
+from common.vectors.schema import Kind, from_fields, indexed_fields, to_conditions, to_fields
 
 Item = TypeVar("Item")
 
@@ -252,10 +252,7 @@ def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
 def _to_filter(wanted: Filter, exclude: Sequence[UUID]) -> models.Filter:
     return models.Filter(
         must=[_to_condition(condition) for condition in to_conditions(wanted)],
-        must_not=[
-            *(_to_condition(condition) for condition in to_exclusions(wanted)),
-            *([models.HasIdCondition(has_id=[*map(str, exclude)])] if exclude else []),
-        ],
+        must_not=[models.HasIdCondition(has_id=[*map(str, exclude)])] if exclude else None,
     )
 
 

@@ -5,10 +5,9 @@ from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from common.attributes import AttributeKind, Declared, filterable
-from common.status import Visibility
 from common.vectors.base import AnyOf, Condition, During, Equals, Filter, Payload
 
 Kind = Literal["tenant", "uuid", "keyword", "datetime", "integer", "float"]
@@ -22,7 +21,6 @@ FIELDS: Mapping[str, Kind] = MappingProxyType(
         "tags": "keyword",
         "created_at": "datetime",
         "labels": "keyword",
-        "visibility": "keyword",
     }
 )
 """What is indexed of every payload, beside declared attributes: a server in strict mode refuses to filter by others."""
@@ -37,6 +35,10 @@ _KINDS: Mapping[AttributeKind, Kind] = MappingProxyType(
         AttributeKind.DATETIME: "datetime",
     }
 )
+
+
+_HIDDEN_OF = "hidden_of"
+"""Whose a hidden point is; not indexed."""
 
 
 def indexed_fields(declared: Declared) -> dict[str, Kind]:
@@ -63,13 +65,28 @@ def to_fields(payload: Payload) -> dict[str, Any]:
     if payload.labels:
         fields["labels"] = list(payload.labels)
     if payload.hidden:
-        fields["visibility"] = Visibility.HIDDEN.value
+        fields["owner_id"] = _hidden_tenant(payload.owner_id)
+        fields[_HIDDEN_OF] = str(payload.owner_id)
     return fields
+
+
+def _hidden_tenant(owner_id: UUID) -> str:
+    """Return whose an owner's hidden points are in the index.
+
+    A tenant of their own makes them cost nothing where nobody asks for them. A condition that leaves them out would be
+    looked at for every point: it took four times as long to compare 20,000 by the engine in this process.
+    """
+    return str(uuid5(owner_id, "hidden"))
 
 
 def to_conditions(wanted: Filter) -> list[Condition]:
     """Return a filter as conditions, all of which must hold."""
-    conditions: list[Condition] = [Equals("owner_id", str(wanted.owner_id))]
+    owner = str(wanted.owner_id)
+    conditions: list[Condition] = [
+        AnyOf("owner_id", (owner, _hidden_tenant(wanted.owner_id)))
+        if wanted.include_hidden
+        else Equals("owner_id", owner)
+    ]
     if wanted.folder_id is not None:
         conditions.append(Equals("folder_id", str(wanted.folder_id)))
     if wanted.category is not None:
@@ -83,24 +100,19 @@ def to_conditions(wanted: Filter) -> list[Condition]:
     return conditions + [replace(condition, field=_path(condition.field)) for condition in wanted.attributes]
 
 
-def to_exclusions(wanted: Filter) -> list[Condition]:
-    """Return what a filter leaves out: conditions none of which may hold."""
-    return [] if wanted.include_hidden else [Equals("visibility", Visibility.HIDDEN.value)]
-
-
 def from_fields(fields: Mapping[str, Any] | None) -> Payload | None:
     """Return a payload that was stored, or None for fields that `to_fields` never made."""
     try:
         given = dict(fields or {})
         payload = Payload(
-            owner_id=UUID(given["owner_id"]),
+            owner_id=UUID(given.get(_HIDDEN_OF, given["owner_id"])),
             folder_id=UUID(given["folder_id"]),
             category=given.get("category"),
             tags=tuple(given["tags"]),
             created_at=datetime.fromisoformat(given["created_at"]),
             attributes=filterable(given.get("attributes", {})),
             labels=tuple(given.get("labels", ())),
-            hidden="visibility" in given,
+            hidden=_HIDDEN_OF in given,
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         return None

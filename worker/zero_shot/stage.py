@@ -31,8 +31,7 @@ class ZeroShot:
         self._settings = settings
         self._context = context
         self._hides = hides
-        self._classifiers: dict[ModelClient, Classifier] = {}
-        self._asking = asyncio.Lock()
+        self._classifiers: dict[ModelClient, asyncio.Task[Classifier]] = {}
 
     async def run(self, work: Work) -> None:
         """Keep the labels of the image, instead of those of an earlier run."""
@@ -43,10 +42,11 @@ class ZeroShot:
         await self._context.labels.keep(work, self.name, found, hide=bool(found) if self._hides else None)
 
     async def _classifier_of(self, model: ModelClient) -> Classifier:
-        async with self._asking:  # one asks, and the others have the answer
-            if model not in self._classifiers:
-                self._classifiers[model] = await self._create_classifier(model)
-            return self._classifiers[model]
+        """Return what knows the labels in the model's space. One asks, and all who come meanwhile share the answer."""
+        asked = self._classifiers.get(model)
+        if asked is None or (asked.done() and (asked.cancelled() or asked.exception() is not None)):
+            asked = self._classifiers[model] = asyncio.create_task(self._create_classifier(model))
+        return await asyncio.shield(asked)
 
     async def _create_classifier(self, model: ModelClient) -> Classifier:
         settings = self._settings

@@ -146,7 +146,6 @@ async def test_a_missing_collection_is_created_with_its_indexes() -> None:
         "tags": "keyword",
         "created_at": "datetime",
         "labels": "keyword",
-        "visibility": "keyword",
     }
 
 
@@ -239,7 +238,7 @@ async def test_a_query_asks_for_no_more_than_it_needs() -> None:
             {"key": "tags", "match": {"value": "red"}},
             {"key": "tags", "match": {"value": "sale"}},
         ],
-        "must_not": [{"key": "visibility", "match": {"value": "hidden"}}, {"has_id": [str(UUID(int=7))]}],
+        "must_not": [{"has_id": [str(UUID(int=7))]}],
     }
 
 

@@ -39,7 +39,8 @@ def test_what_was_stored_is_read_again(payload: Payload) -> None:
         {"folder_id": 3},
         {"colour": "red"},
         {"labels": "a"},
-        {"visibility": 0},
+        {"hidden_of": str(UUID(int=7))},
+        {"owner_id": str(UUID(int=1))},
     ],
     ids=lambda change: next(iter(change.items())).__repr__(),
 )
