@@ -1,6 +1,6 @@
 # Everything runs from .venv, which the first target that needs it builds from the locked requirements.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test faults check bench soak format lint types contracts lock clean
+.PHONY: help run demo test faults check bench soak model-change format lint types contracts lock clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -11,7 +11,7 @@ PORT ?= 8000
 export PORT LIKENESS_HOME
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/local.stamp ## Start everything on this machine; PORT and LIKENESS_HOME are honoured
 	@exec $(BIN)/python -m deploy.local
@@ -47,6 +47,9 @@ bench: $(VENV)/dev.stamp ## Run the benchmarks; writes bench-results.json
 
 soak: $(VENV)/dev.stamp ## Steady traffic for SOAK_MINUTES (20); draws the memory's curve, fails if it grows
 	$(BIN)/python -m tests.soak
+
+model-change: $(VENV)/dev.stamp ## Change the model of MODEL_CHANGE_IMAGES (2000) images and back, under load
+	$(BIN)/python -m tests.benchmarks.model_change
 
 lock: $(UV) ## Lock the dependencies anew
 	$(BIN)/python requirements/lock.py

@@ -7,8 +7,8 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from common.db import duplicate_models, models  # noqa: F401 - importing the tables fills Base.metadata
 from common.db.base import Base
-from common.db.models import Image  # noqa: F401 - importing the tables fills Base.metadata
 
 
 def run(connection: Connection) -> None:

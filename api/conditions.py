@@ -50,7 +50,7 @@ def parse_range(header: str | None, size: int) -> range | None:
     return range(start, stop) if start < stop else range(0)
 
 
-def _read(
+async def _read(
     request: Request,
     if_none_match: Annotated[str | None, Header()] = None,
     if_range: Annotated[str | None, Header()] = None,

@@ -34,7 +34,8 @@ def decode_position(cursor: str | None) -> Position | None:
 
 def encode_seen(seen: Seen) -> str:
     """Make a cursor of how far a reader of search results is."""
-    return _encode([seen.count, seen.score, str(seen.id), seen.as_of.isoformat() if seen.as_of else None])
+    as_of = seen.as_of.isoformat() if seen.as_of else None
+    return _encode([seen.count, seen.score, str(seen.id), seen.model_id, as_of])
 
 
 def decode_seen(cursor: str | None) -> Seen | None:
@@ -42,13 +43,29 @@ def decode_seen(cursor: str | None) -> Seen | None:
     if cursor is None:
         return None
     try:
-        count, score, id_, as_of = _decode(cursor)
+        count, score, id_, model_id, as_of = _decode(cursor)
         moment = _moment(as_of) if as_of is not None else None
-        if type(count) is int and type(score) is float and 0 < count <= MAX_SEARCH_DEPTH and math.isfinite(score):
-            return Seen(count, score, UUID(id_), moment)
+        numbers = type(count) is int and type(score) is float and type(model_id) is int
+        if numbers and 0 < count <= MAX_SEARCH_DEPTH and math.isfinite(score):
+            return Seen(count, score, UUID(id_), model_id, moment)
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidCursor("this is no cursor of a search") from error
     raise InvalidCursor("this is no cursor of a search")
+
+
+def encode_id(id_: UUID) -> str:
+    """Make a cursor of the last id of a page that is in the order of ids."""
+    return _encode(str(id_))
+
+
+def decode_id(cursor: str | None) -> UUID | None:
+    """Read the cursor of a page in the order of ids, or raise `InvalidCursor`."""
+    if cursor is None:
+        return None
+    try:
+        return UUID(_decode(cursor))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InvalidCursor("this is no cursor of this listing") from error
 
 
 def _moment(text: str) -> datetime:

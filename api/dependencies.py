@@ -1,4 +1,4 @@
-"""What routes ask for, as annotated types."""
+"""What routes ask for, as annotated types. All coroutines: FastAPI runs other functions on threads, a hop for each."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -25,42 +25,42 @@ from common.storage import ObjectStore
 from common.vectors.base import Filter, VectorIndex
 
 
-def _owner() -> UUID:
+async def _owner() -> UUID:
     """Return whose images the request may see; there are no accounts yet."""
     return LOCAL_OWNER_ID
 
 
-def _settings(request: Request) -> ApiSettings:
+async def _settings(request: Request) -> ApiSettings:
     settings: ApiSettings = request.state.settings
     return settings
 
 
-def _database(request: Request) -> Database:
+async def _database(request: Request) -> Database:
     database: Database = request.state.database
     return database
 
 
-def _storage(request: Request) -> ObjectStore:
+async def _storage(request: Request) -> ObjectStore:
     storage: ObjectStore = request.state.storage
     return storage
 
 
-def _vectors(request: Request) -> VectorIndex:
+async def _vectors(request: Request) -> VectorIndex:
     vectors: VectorIndex = request.state.vectors
     return vectors
 
 
-def _admission(request: Request) -> Admission:
+async def _admission(request: Request) -> Admission:
     admission: Admission = request.state.admission
     return admission
 
 
-def _ingestion(request: Request) -> Ingestion:
+async def _ingestion(request: Request) -> Ingestion:
     ingestion: Ingestion = request.state.ingestion
     return ingestion
 
 
-def _similarity(
+async def _similarity(
     request: Request,
     session: Annotated[
         str | None,
@@ -74,7 +74,7 @@ def _similarity(
     return LoggedSimilarity(state.similarity, state.search_log, state.settings.search_log, session)
 
 
-def _purge(request: Request) -> Purge:
+async def _purge(request: Request) -> Purge:
     purge: Purge = request.state.purge
     return purge
 
@@ -96,7 +96,7 @@ FolderParam = Annotated[UUID | None, Query(description="Only this folder.")]
 TagParam = Annotated[Text | None, Query(description="Only images with this tag.")]
 
 
-def _ranking(
+async def _ranking(
     diversity: Diversity = 0.0,
     recency: Recency = 0.0,
     half_life_days: HalfLifeDays = 30.0,
@@ -105,7 +105,7 @@ def _ranking(
     return Ranking(diversity, recency, timedelta(days=half_life_days), one_per_group)
 
 
-def _window(
+async def _window(
     ranking: Annotated[Ranking, Depends(_ranking)],
     limit: Limit = 20,
     cursor: Cursor = None,
@@ -115,7 +115,7 @@ def _window(
     return Window(limit, decode_seen(cursor), min_score, ranking, good_only)
 
 
-def _wanted(
+async def _wanted(
     owner: OwnerDep,
     settings: SettingsDep,
     folder_id: FolderParam = None,

@@ -1,26 +1,27 @@
 """Which score makes a good match, by the thresholds that were measured for the model."""
 
-from collections.abc import Collection
+from collections.abc import Sequence
 
+from api.examples import Example
 from common.calibration import Thresholds
 from common.errors import Conflict, InvalidInput
 
 
-def good_score(weights: Collection[tuple[type, float]], thresholds: Thresholds | None) -> float | None:
+def good_score(examples: Sequence[Example], thresholds: Thresholds | None) -> float | None:
     """Return the least score of a good match, or None where nobody knows.
 
     Args:
-        weights: for each example of the query whether it is a text (`str`) or something else, and its weight.
+        examples: of the query; none at all stands for a picture.
         thresholds: of the model, None if it was never calibrated. They are of pairs, a sentence and an image or two
             images; for a mixture of both, and for "unlike that", nothing was measured.
     """
-    kinds = {kind is str for kind, _ in weights}
-    if thresholds is None or len(kinds) != 1 or any(weight < 0 for _, weight in weights):
+    texts = {isinstance(example.of, str) for example in examples}
+    if thresholds is None or len(texts) > 1 or any(example.weight < 0 for example in examples):
         return None
-    return thresholds.text_match if kinds == {True} else thresholds.similar
+    return thresholds.text_match if texts == {True} else thresholds.similar
 
 
-def require_good(threshold: float | None, thresholds: Thresholds | None) -> float:
+def require_good(good: float | None, thresholds: Thresholds | None) -> float:
     """Return the least score of a good match for a query that wants no others.
 
     Raises:
@@ -29,6 +30,6 @@ def require_good(threshold: float | None, thresholds: Thresholds | None) -> floa
     """
     if thresholds is None:
         raise Conflict("nobody has measured what a good match is: `likeness calibrate` does", code="not_calibrated")
-    if threshold is None:
+    if good is None:
         raise InvalidInput("good matches are known for texts alone and for images alone", code="no_threshold")
-    return threshold
+    return good

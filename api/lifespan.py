@@ -17,7 +17,7 @@ from api.vector_cache import VectorCache
 from common import jobs
 from common.breakers import DATABASE, EMBEDDER, REDIS, STORAGE, VECTORS, Breakers
 from common.db.engine import Database
-from common.db.migrate import check_revision
+from common.db.revision import check_revision
 from common.embedder_client import EmbedderClient
 from common.errors import (
     DatabaseUnavailable,
@@ -104,7 +104,14 @@ async def open_state(
             admission=admission,
             neighbours=neighbours,
             ingestion=Ingestion(database, storage, redis, settings.upload),
-            similarity=Similarity(database, vectors, embedder, QueryVectors(embedder, cache), settings.cache),
+            similarity=Similarity(
+                database,
+                vectors,
+                embedder,
+                QueryVectors(embedder, cache),
+                settings.cache,
+                trial_share=settings.search.trial_share,
+            ),
             search_log=search_log,
             purge=Purge(database, storage, vectors),
         )

@@ -8,9 +8,10 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
+from api.examples import Example
 from api.paging import Window
 from api.search_log import SearchLog
-from api.similarity import Example, Results, Similarity
+from api.similarity import Results, Similarity
 from common.db.searches import Kind, NewSearch
 from common.settings import SearchLogSettings
 from common.vectors.base import Filter
@@ -72,6 +73,7 @@ class LoggedSimilarity:
                 found=len(results.ranked),
                 ms=round((time.perf_counter() - started) * 1000, 3),
                 model=results.label,
+                trial=results.trial,
             )
         )
 

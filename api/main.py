@@ -14,7 +14,7 @@ from api.documentation import add_documentation
 from api.errors import add_error_handlers
 from api.lifespan import ApiState, open_state
 from api.middleware import RequestContext
-from api.routers import content, health, images, imports, search, uploads
+from api.routers import content, duplicates, health, images, imports, search, uploads
 from api.settings import ApiSettings
 from common.log import configure_logging
 from common.readiness import Probe
@@ -67,7 +67,7 @@ def create_app(
     )
     app.add_middleware(RequestContext)
     add_error_handlers(app)
-    for part in (uploads, imports, search, content, images, health):
+    for part in (uploads, imports, search, duplicates, content, images, health):
         app.include_router(part.router)
     add_documentation(app)
 

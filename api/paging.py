@@ -1,6 +1,6 @@
 """Pages of search results that stay put while images come and go."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -19,11 +19,13 @@ Query = Callable[[int], Awaitable[list[Match]]]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How far a reader of search results is: how many were shown, and which was the last."""
+    """How far a reader of search results is: how many were shown, which was the last, and which model ranked them."""
 
     count: int
     score: float
     id: UUID
+    model_id: int
+    """The model that ranked what was shown."""
     as_of: datetime | None = None
     """The moment of the first page, in an order that depends on it."""
 
@@ -39,33 +41,42 @@ class Window:
     good_only: bool = False
     """Leave out what is no good match, by the model's thresholds."""
 
-    def seen_after(self, page: Sequence[Match], as_of: datetime | None = None) -> Seen:
-        """Return how far a reader is after this page."""
+    def seen_after(self, page: "Page", model_id: int) -> Seen:
+        """Return how far a reader is after a page, which has matches."""
         shown = self.seen.count if self.seen else 0
-        return Seen(shown + len(page), page[-1].score, page[-1].id, as_of)
+        last = page.matches[-1]
+        return Seen(shown + len(page.matches), last.score, last.id, model_id, page.as_of)
 
 
-async def next_page(query: Query, window: Window) -> tuple[list[Match], Seen | None]:
-    """Return what comes after the last match that was shown, and how far that is (None: there is no more).
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of the ranking, and whether there is more after it."""
+
+    matches: list[Match]
+    more: bool
+    as_of: datetime | None = None
+    """The moment of the first page, in an order that depends on it."""
+
+
+async def next_page(query: Query, window: Window) -> Page:
+    """Return what comes after the last match that was shown.
 
     Images that are indexed or deleted meanwhile shift no page: the next begins after that match, wherever it is now.
+
+    Raises:
+        InvalidInput: `search_too_deep`.
     """
-    page, more = await _next_matches(query, window)
-    return page, window.seen_after(page) if more else None
-
-
-async def _next_matches(query: Query, window: Window) -> tuple[list[Match], bool]:
     size = window.limit + 1 + (window.seen.count if window.seen else 0)
     while True:
         size = min(size, MAX_SEARCH_DEPTH)
         ranking = await query(size)
         rest = _after(window.seen, ranking)
         if len(rest) > window.limit or len(ranking) < size:
-            return rest[: window.limit], len(rest) > window.limit
+            return Page(rest[: window.limit], more=len(rest) > window.limit)
         if size == MAX_SEARCH_DEPTH:
             if not rest:
                 raise too_deep()
-            return rest, True
+            return Page(rest, more=True)
         size *= 2
 
 

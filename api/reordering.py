@@ -8,9 +8,9 @@ from uuid import UUID
 
 import numpy as np
 
-from api.paging import MAX_SEARCH_DEPTH, Query, Seen, Window, too_deep
+from api.paging import MAX_SEARCH_DEPTH, Page, Query, Seen, Window, too_deep
 from api.ranking import Candidate, order
-from common.db import embeddings, traits
+from common.db import duplicates, embeddings, traits
 from common.db.engine import Database
 from common.db.models import EmbeddingModel
 from common.vectors.base import Match
@@ -24,8 +24,8 @@ class Reordering:
     model: EmbeddingModel
     owner_id: UUID
 
-    async def next_page(self, query: Query, window: Window) -> tuple[list[Match], Seen | None]:
-        """Return what comes after what was shown, and how far that is (None: there is no more).
+    async def next_page(self, query: Query, window: Window) -> Page:
+        """Return what comes after what was shown.
 
         What was indexed since the first page stays out, and ages count from then, so the order is the same on every
         page. Only what is deleted meanwhile can change the choice of a diverse order after it.
@@ -41,8 +41,7 @@ class Reordering:
         if not rest and len(matches) == MAX_SEARCH_DEPTH:
             raise too_deep()
         page = [Match(each.id, each.score) for each in rest[: window.limit]]
-        more = len(rest) > len(page) or len(matches) == MAX_SEARCH_DEPTH
-        return page, window.seen_after(page, as_of) if more else None
+        return Page(page, more=len(rest) > len(page) or len(matches) == MAX_SEARCH_DEPTH, as_of=as_of)
 
     async def _candidates(self, matches: Sequence[Match], window: Window) -> tuple[list[Candidate], datetime]:
         async with self.database.begin() as session:
@@ -50,9 +49,12 @@ class Reordering:
             found = await traits.find(session, self.owner_id, [match.id for match in matches], as_of)
             hashes = {trait.sha256 for trait in found.values()} if window.ranking.diversity else ()
             vectors = await embeddings.find(session, self.model.id, list(hashes))
+            groups = await duplicates.find_groups(session, list(found)) if window.ranking.one_per_group else {}
         unlike_any = np.zeros(self.model.dim, dtype=np.float32)
         return [
-            Candidate(match.id, match.score, trait.created_at, vectors.get(trait.sha256, unlike_any))
+            Candidate(
+                match.id, match.score, trait.created_at, vectors.get(trait.sha256, unlike_any), groups.get(match.id)
+            )
             for match in matches
             if (trait := found.get(match.id))
         ], as_of

@@ -1,15 +1,16 @@
 """The search use cases: get a vector, ask the index, fetch the rows fresh from PostgreSQL."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-import numpy as np
-from numpy.typing import NDArray
+import structlog
 
 from api.candidates import Candidates
+from api.examples import Example, Vector, add_up, ids_of, spell, texts_of
 from api.good_matches import good_score, require_good
-from api.paging import Seen, Window, next_page
+from api.model_choice import Choice, choose, stale_cursor
+from api.paging import Page, Seen, Window, next_page
 from api.query_vectors import QueryVectors
 from api.reordering import Reordering
 from api.settings import CacheSettings
@@ -19,25 +20,14 @@ from common.db.calibration import thresholds_of
 from common.db.engine import Database
 from common.db.models import EmbeddingModel, Image
 from common.embedder_client import EmbedderClient
-from common.errors import Conflict, InvalidInput, NotFound
+from common.errors import ConfigurationError, Conflict, InfrastructureError, InvalidInput, NotFound, UnknownModel
 from common.status import ImageStatus, Visibility
 from common.vectors.base import Collection, Filter, Match, VectorIndex
 
-Vector = NDArray[np.float32]
+log = structlog.get_logger(__name__)
 
-_NOTHING = 1e-6
-"""Below this norm a sum of unit vectors has no direction left but that of rounding errors."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Example:
-    """What results are to be like; the more, the greater its weight, and unlike it, if that is negative.
-
-    It is a sentence, one of the owner's images, or a vector of the active model (of any length but 0).
-    """
-
-    of: str | UUID | Vector
-    weight: float = 1.0
+_A_PICTURE: Sequence[Example] = ()
+"""What a search for a picture that is not kept has for examples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +37,10 @@ class Results:
     model: EmbeddingModel
     ranked: list[tuple[float, Image]]
     seen: Seen | None
-    no_good_match: bool
+    no_good_match: bool = False
     """Whether nothing is like the query, by the model's thresholds; known on the first page."""
+    trial: bool = False
+    """Whether the model is not the active one yet."""
 
     @property
     def label(self) -> str:
@@ -66,12 +58,16 @@ class Similarity:
         embedder: EmbedderClient,
         query_vectors: QueryVectors,
         cache: CacheSettings,
+        *,
+        trial_share: float = 0,
     ) -> None:
+        """Create it; a model on trial, if there is one, answers `trial_share` of the searches."""
         self._database = database
         self._vectors = vectors
         self._embedder = embedder
         self._query_vectors = query_vectors
         self._query = Candidates(vectors, cache).query if cache.candidates_s else vectors.query
+        self._trial_share = trial_share
 
     async def by_examples(self, examples: Sequence[Example], wanted: Filter, window: Window) -> Results:
         """Find what is like some things and unlike others; images among the examples are not among the results.
@@ -81,54 +77,75 @@ class Similarity:
 
         Raises:
             NotFound: an example is not one of the owner's images.
-            Conflict: `image_not_indexed`, an example has no vector yet; `nothing_indexed`, there is no model yet.
-            InvalidInput: a text is empty, a vector is not one of the model's, or the examples cancel each other out.
+            Conflict: `image_not_indexed`, an example has no vector yet; `nothing_indexed`, there is no model yet;
+                `not_calibrated`.
+            InvalidInput: a text is empty, a vector is not one of the model's, the examples cancel each other out, the
+                cursor's model is gone, or nobody knows what a good match is.
             EmbedderUnavailable, ConfigurationError: the embedder does not serve the active model; only texts need it,
                 and those not that are in the cache.
         """
-        ids = list(dict.fromkeys(example.of for example in examples if isinstance(example.of, UUID)))
-        texts = list(dict.fromkeys(example.of for example in examples if isinstance(example.of, str)))
+        ids, texts = ids_of(examples), texts_of(examples)
         if not all(text.strip() for text in texts):
             raise InvalidInput("a text is empty", code="empty_query")
-        model = await self._find_model() if not texts else await self._settle_model()
-        shown = await self._vectors_of_images(wanted.owner_id, model, ids)
-        if model is None:
+        live = await self._live(settle=bool(texts))
+        if not live:
+            await self._vectors_of_images(wanted.owner_id, None, ids)
             raise Conflict("nothing is indexed yet", code="nothing_indexed")
-        said = await self._query_vectors.of_texts(model, texts)
-        vector = np.zeros(model.dim)
-        for example in examples:
-            match example.of:
-                case UUID() as image_id:
-                    vector += example.weight * shown[image_id]
-                case str() as text:
-                    vector += example.weight * said[text]
-                case numbers:
-                    vector += example.weight * _normalised(numbers, model)
-        norm = np.linalg.norm(vector)
-        if norm < _NOTHING:
-            raise InvalidInput("the examples cancel each other out", code="examples_cancel_out")
-        query = (vector / norm).astype(np.float32)
-        weights = [(type(example.of), example.weight) for example in examples]
-        return await self._search(model, query, weights, wanted, window, exclude=ids)
+
+        async def search(choice: Choice) -> Results:
+            shown = await self._vectors_of_images(wanted.owner_id, choice.model, ids)
+            said = await self._query_vectors.of_texts(choice.model, texts)
+            vector = add_up(choice.model, examples, shown, said)
+            return await self._search(choice, vector, examples, wanted, window)
+
+        # A vector is of the active model: another one's can't be compared with it.
+        share = 0 if _any_vector(examples) else self._trial_share
+        going_on = window.seen.model_id if window.seen else None
+        return await self._answer(
+            choose(live, wanted.owner_id, spell(examples), share=share, going_on=going_on), search
+        )
 
     async def by_picture(self, data: bytes, sha256: str, wanted: Filter, window: Window) -> Results:
         """Find what is like a picture that is not kept; `sha256` is its hash.
 
         Raises:
             ImageRejected: the picture can't be read.
+            Conflict, InvalidInput: `not_calibrated`; the cursor's model is gone.
             EmbedderUnavailable, ConfigurationError: the embedder does not serve the active model.
         """
-        model = await self._settle_model()
-        vector = await self._query_vectors.of_picture(model, data, sha256)
-        return await self._search(model, vector, [(bytes, 1.0)], wanted, window)
+        live = await self._live(settle=True)
 
-    async def _find_model(self) -> EmbeddingModel | None:
+        async def search(choice: Choice) -> Results:
+            vector = await self._query_vectors.of_picture(choice.model, data, sha256)
+            return await self._search(choice, vector, _A_PICTURE, wanted, window)
+
+        going_on = window.seen.model_id if window.seen else None
+        query = bytes.fromhex(sha256)
+        return await self._answer(
+            choose(live, wanted.owner_id, query, share=self._trial_share, going_on=going_on), search
+        )
+
+    async def _answer(self, choices: Sequence[Choice], search: Callable[[Choice], Awaitable[Results]]) -> Results:
+        """Search with the first model that can; no search fails for one on trial."""
+        *trials, last = choices
+        for choice in trials:
+            try:
+                return await search(choice)
+            except (InfrastructureError, ConfigurationError, Conflict) as error:
+                model = embedding_models.label(choice.model)
+                log.warning("trial_failed", model=model, code=error.code, error=str(error))
+        try:
+            return await search(last)
+        except UnknownModel as error:
+            if last.model.state != "active":
+                raise stale_cursor() from error
+            raise
+
+    async def _live(self, *, settle: bool) -> list[EmbeddingModel]:
+        """Return the live models, the active one first; `settle`: where there is none yet, it is the embedder's."""
         async with self._database.begin() as session:
-            return await embedding_models.find_active(session)
-
-    async def _settle_model(self) -> EmbeddingModel:
-        """Return the active model; where there is none yet, the embedder's becomes it."""
-        return await self._find_model() or (await agree_on_model(self._database, self._embedder))[0]
+            live = await embedding_models.list_live(session)
+        return live or ([(await agree_on_model(self._database, self._embedder))[0]] if settle else [])
 
     async def _vectors_of_images(
         self, owner_id: UUID, model: EmbeddingModel | None, ids: Sequence[UUID]
@@ -147,19 +164,29 @@ class Similarity:
         return {id_: vectors[rows[id_].sha256] for id_ in ids}
 
     async def _search(
-        self,
-        model: EmbeddingModel,
-        vector: Vector,
-        weights: Sequence[tuple[type, float]],
-        wanted: Filter,
-        window: Window,
-        exclude: Sequence[UUID] = (),
+        self, choice: Choice, vector: Vector, examples: Sequence[Example], wanted: Filter, window: Window
     ) -> Results:
+        model = choice.model
         thresholds = thresholds_of(model)
-        good = good_score(weights, thresholds)
+        good = good_score(examples, thresholds)
         if window.good_only:
             least = require_good(good, thresholds)
             window = replace(window, min_score=max(least, window.min_score or least))
+        page = await self._page(model, vector, wanted, window, exclude=ids_of(examples))
+        async with self._database.begin() as session:
+            rows = await images.find_many(session, wanted.owner_id, [match.id for match in page.matches])
+        return Results(
+            model=model,
+            # What the index still holds of an image that was deleted, or hidden just now, is not shown.
+            ranked=[(match.score, rows[match.id]) for match in page.matches if _may_show(rows.get(match.id), wanted)],
+            seen=window.seen_after(page, model.id) if page.more else None,
+            no_good_match=window.seen is None and not _any_good(page.matches, good),
+            trial=choice.trial,
+        )
+
+    async def _page(
+        self, model: EmbeddingModel, vector: Vector, wanted: Filter, window: Window, exclude: Sequence[UUID]
+    ) -> Page:
         collection = Collection(model.collection, model.dim)
         await self._vectors.ensure(collection)
 
@@ -169,18 +196,12 @@ class Similarity:
             )
 
         if window.ranking.plain:
-            page, seen = await next_page(query, window)
-        else:
-            page, seen = await Reordering(self._database, model, wanted.owner_id).next_page(query, window)
-        async with self._database.begin() as session:
-            rows = await images.find_many(session, wanted.owner_id, [match.id for match in page])
-        return Results(
-            model=model,
-            # What the index still holds of an image that was deleted, or hidden just now, is not shown.
-            ranked=[(match.score, rows[match.id]) for match in page if _may_show(rows.get(match.id), wanted)],
-            seen=seen,
-            no_good_match=window.seen is None and not _any_good(page, good),
-        )
+            return await next_page(query, window)
+        return await Reordering(self._database, model, wanted.owner_id).next_page(query, window)
+
+
+def _any_vector(examples: Sequence[Example]) -> bool:
+    return any(not isinstance(example.of, str | UUID) for example in examples)
 
 
 def _may_show(row: Image | None, wanted: Filter) -> bool:
@@ -190,14 +211,3 @@ def _may_show(row: Image | None, wanted: Filter) -> bool:
 def _any_good(matches: Sequence[Match], good: float | None) -> bool:
     """Tell whether there is a good match; as long as nobody knows what that is, any is."""
     return any(good is None or match.score >= good for match in matches)
-
-
-def _normalised(numbers: Vector, model: EmbeddingModel) -> Vector:
-    """Return a vector of somebody else's with norm 1."""
-    if numbers.shape != (model.dim,):
-        detail = f"a vector of {embedding_models.label(model)} has {model.dim} numbers, not {numbers.size}"
-        raise InvalidInput(detail, code="wrong_dimension")
-    norm = float(np.linalg.norm(numbers.astype(np.float64)))
-    if not _NOTHING < norm < np.inf:
-        raise InvalidInput("a vector has no direction", code="vector_without_direction")
-    return numbers / np.float32(norm)

@@ -54,6 +54,8 @@ class SearchSettings(BaseModel):
 
     attributes: dict[Name, AttributeKind] = Field(default_factory=dict, max_length=_MAX_DECLARED)
     """By which attributes results can be filtered; as JSON: `{"price": "number", "brand": "keyword"}`."""
+    trial_share: float = Field(default=0, ge=0, le=1)
+    """Of the searches, those that the building model on trial answers, where there is one."""
 
 
 def fits(value: object, kind: AttributeKind) -> bool:

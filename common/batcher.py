@@ -2,7 +2,7 @@
 
 A caller submits one item and awaits its own result. A flush runs when `max_size` items wait or the oldest has waited
 `max_wait`; while all `concurrency` flushes are busy, items gather, so batches grow with load by themselves. Items
-whose caller has gone, or whose deadline has passed, are dropped before they cost anything.
+whose caller has gone (was cancelled, also by a deadline of its own) are dropped before they cost anything.
 """
 
 import asyncio
@@ -27,7 +27,6 @@ _PATIENCE = 3
 class _Waiter(Generic[Item, Result]):
     item: Item
     future: asyncio.Future[Result]
-    deadline: float | None
 
 
 class Batcher(Generic[Item, Result]):
@@ -68,16 +67,14 @@ class Batcher(Generic[Item, Result]):
         """Items waiting for a flush to take them."""
         return len(self._waiting)
 
-    async def submit(self, item: Item, *, deadline: float | None = None) -> Result:
+    async def submit(self, item: Item) -> Result:
         """Hand in one item and await its result.
 
         Args:
             item: goes to `flush` unchanged.
-            deadline: loop time (`loop.time()`) after which the result is worth nothing to the caller.
 
         Raises:
             Overloaded: too many items are waiting.
-            TimeoutError: the deadline passed before a flush took the item.
             Exception: whatever `flush` returned for this item, or raised for its batch.
         """
         if self._closed:
@@ -87,7 +84,7 @@ class Batcher(Generic[Item, Result]):
         if len(self._waiting) >= self._max_pending:
             raise Overloaded(f"{len(self._waiting)} items are already waiting")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiter(item, future, deadline))
+        self._waiting.append(_Waiter(item, future))
         self._schedule()
         return await future
 
@@ -138,16 +135,11 @@ class Batcher(Generic[Item, Result]):
             self._timer = None
 
     def _take(self) -> list[_Waiter[Item, Result]]:
-        now = asyncio.get_running_loop().time()
         batch: list[_Waiter[Item, Result]] = []
         while self._waiting and len(batch) < self._max_size:
             waiter = self._waiting.popleft()
-            if waiter.future.done():  # its caller was cancelled
-                continue
-            if waiter.deadline is not None and waiter.deadline <= now:
-                waiter.future.set_exception(TimeoutError("the deadline passed while the item was waiting"))
-                continue
-            batch.append(waiter)
+            if not waiter.future.done():  # else its caller was cancelled
+                batch.append(waiter)
         return batch
 
     async def _run(self, batch: list[_Waiter[Item, Result]]) -> None:

@@ -8,6 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Scores = NDArray[np.floating]
 
+LEAST = 20
+"""Fewer images say nothing."""
+DEFAULT_SAMPLE = 500
+LARGEST_SAMPLE = 5_000
+LEAST_TITLED = 20
+"""With fewer different titles, everyday sentences stand in for them."""
+
 
 class Thresholds(BaseModel):
     """The least cosine similarity, -1 to 1, at which something holds by a model."""
@@ -26,6 +33,24 @@ class Thresholds(BaseModel):
         if self.near_duplicate < self.similar:
             raise ValueError("images that are nearly the same are similar")
         return self
+
+
+class CalibrationParams(BaseModel):
+    """How many images are looked at."""
+
+    sample: int = Field(default=DEFAULT_SAMPLE, ge=LEAST, le=LARGEST_SAMPLE)
+
+
+class Measured(BaseModel):
+    """What a calibration found, and on how much."""
+
+    model: str
+    thresholds: Thresholds
+    images: int
+    titles: int
+    variants: int
+    variants_found: float
+    """The share of changed pictures that the threshold takes for near duplicates."""
 
 
 def separate(alike: Scores, others: Scores) -> float:

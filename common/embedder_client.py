@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import httpx
 import numpy as np
@@ -15,27 +15,36 @@ from common.embedding import (
     COUNT_HEADER,
     DIM_HEADER,
     MAX_IMAGES,
-    MAX_TEXT_CHARS,
     MAX_TEXTS,
     MODEL_HEADER,
     MODEL_PARAMETER,
     PIXELS_MEDIA_TYPE,
+    PRIORITY_HEADER,
     SIZE_HEADER,
     VECTOR_DTYPE,
     Encoded,
     ModelInfo,
     Models,
+    Priority,
     Readiness,
     TextsEncoded,
     TextsRequest,
 )
-from common.errors import EmbedderUnavailable, EmbeddingInvalid, InvalidInput
+from common.errors import EmbedderUnavailable, EmbeddingInvalid
+from common.prompts import check_templates, check_texts
 from common.settings import EmbedderClientSettings
 
 Vector = NDArray[np.float32]
 Answer = TypeVar("Answer", bound=BaseModel)
 
 _NORM_TOLERANCE = 1e-3
+
+
+class EmbeddedText(NamedTuple):
+    """A text's vector, and whether the text was too long to be read to its end."""
+
+    vector: Vector
+    truncated: bool
 
 
 class ModelClient:
@@ -61,11 +70,14 @@ class ModelClient:
         self._model = _parse(ModelInfo, await self._link.request("GET", "/model", params=self._query))
         return self._model
 
-    async def encode_pixels(self, images: Sequence[NDArray[np.uint8]]) -> list[Vector]:
+    async def encode_pixels(
+        self, images: Sequence[NDArray[np.uint8]], *, priority: Priority = Priority.BULK
+    ) -> list[Vector]:
         """Embed preprocessed images.
 
         Args:
             images: each (S, S, 3), from `common.imaging.model_pixels` with the model's preprocessing.
+            priority: whether somebody waits for them.
 
         Returns:
             One vector (D,) per image, in order.
@@ -76,40 +88,57 @@ class ModelClient:
             raise ValueError(f"{model.label} takes uint8 images of shape {shape}")
         vectors: list[Vector] = []
         for start in range(0, len(images), MAX_IMAGES):
-            vectors += await self._encode_pixels(model, images[start : start + MAX_IMAGES])
+            vectors += await self._encode_pixels(model, images[start : start + MAX_IMAGES], priority)
         return vectors
 
-    async def encode_image(self, data: bytes) -> Vector:
+    async def encode_image(self, data: bytes, *, priority: Priority = Priority.INTERACTIVE) -> Vector:
         """Embed an encoded image (JPEG, PNG, …); the embedder decodes it.
 
         Raises:
             ImageRejected: the image itself is at fault; `.code` says how.
         """
         model = await self._pinned()
-        headers = {"Content-Type": "image/*"}
+        headers = {"Content-Type": "image/*", PRIORITY_HEADER: priority}
         response = await self._link.request(
             "POST", "/encode", params=self._query, content=data, headers=headers, rejects_images=True
         )
         answer = _parse(Encoded, response)
         return _vectors([answer.embedding], model, 1, answer.model)[0]
 
-    async def encode_texts(self, texts: Sequence[str]) -> list[Vector]:
+    async def encode_texts(self, texts: Sequence[str], *, priority: Priority = Priority.INTERACTIVE) -> list[Vector]:
         """Embed texts; one vector (D,) per text, in order.
 
         Raises:
             InvalidInput: a text is longer than `MAX_TEXT_CHARS`.
         """
-        if any(len(text) > MAX_TEXT_CHARS for text in texts):
-            raise InvalidInput(f"a text may have at most {MAX_TEXT_CHARS} characters", code="text_too_long")
+        return [text.vector for text in await self.embed_texts(texts, priority=priority)]
+
+    async def embed_texts(
+        self,
+        texts: Sequence[str],
+        *,
+        templates: Sequence[str] = (),
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> list[EmbeddedText]:
+        """Embed texts, in order, and tell which were too long for the model.
+
+        Args:
+            texts: any number.
+            templates: at most `MAX_TEXTS`; each text is put into each, and gets the mean of their vectors.
+            priority: whether somebody waits for them.
+
+        Raises:
+            InvalidInput: a text or a template can't be taken.
+        """
+        check_texts(texts)
+        check_templates(templates)
         model = await self._pinned()
-        vectors: list[Vector] = []
-        for start in range(0, len(texts), MAX_TEXTS):
-            batch = list(texts[start : start + MAX_TEXTS])
-            body = TextsRequest(texts=batch).model_dump()
-            response = await self._link.request("POST", "/encode/text", params=self._query, json=body)
-            answer = _parse(TextsEncoded, response)
-            vectors += _vectors(answer.embeddings, model, len(batch), answer.model)
-        return vectors
+        step = MAX_TEXTS // (len(templates) or 1)
+        embedded: list[EmbeddedText] = []
+        for start in range(0, len(texts), step):
+            body = TextsRequest(texts=list(texts[start : start + step]), templates=list(templates))
+            embedded += await self._embed_texts(model, body, priority)
+        return embedded
 
     def pin(self, model: ModelInfo) -> None:
         """Take it from somebody who has asked that this is the model."""
@@ -118,11 +147,25 @@ class ModelClient:
     async def _pinned(self) -> ModelInfo:
         return self._model or await self.model()
 
-    async def _encode_pixels(self, model: ModelInfo, images: Sequence[NDArray[np.uint8]]) -> list[Vector]:
+    async def _embed_texts(self, model: ModelInfo, body: TextsRequest, priority: Priority) -> list[EmbeddedText]:
+        headers = {PRIORITY_HEADER: priority}
+        response = await self._link.request(
+            "POST", "/encode/text", params=self._query, json=body.model_dump(), headers=headers
+        )
+        answer = _parse(TextsEncoded, response)
+        vectors = _vectors(answer.embeddings, model, len(body.texts), answer.model)
+        if len(answer.truncated) != len(vectors):
+            raise EmbedderUnavailable("the embedder did not say of each text whether it was cut")
+        return list(map(EmbeddedText, vectors, answer.truncated))
+
+    async def _encode_pixels(
+        self, model: ModelInfo, images: Sequence[NDArray[np.uint8]], priority: Priority
+    ) -> list[Vector]:
         headers = {
             "Content-Type": PIXELS_MEDIA_TYPE,
             COUNT_HEADER: str(len(images)),
             SIZE_HEADER: str(model.image_size),
+            PRIORITY_HEADER: priority,
         }
         body = b"".join(image.tobytes() for image in images)
         response = await self._link.request("POST", "/encode/pixels", params=self._query, content=body, headers=headers)

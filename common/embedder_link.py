@@ -21,6 +21,7 @@ from common.errors import (
     UnsupportedMedia,
 )
 from common.settings import EmbedderClientSettings
+from common.tls import verify
 
 _CONNECT_TIMEOUT_S = 2.0
 _READY_TIMEOUT_S = 3.0
@@ -43,6 +44,7 @@ class EmbedderLink:
             base_url=settings.url,
             timeout=httpx.Timeout(settings.timeout_s, connect=min(_CONNECT_TIMEOUT_S, settings.timeout_s)),
             limits=httpx.Limits(keepalive_expiry=_KEEPALIVE_S),
+            verify=verify(settings.url),
             trust_env=False,
             transport=transport,
         )

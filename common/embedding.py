@@ -8,6 +8,7 @@ An embedder may serve several models. `MODEL_PARAMETER` in a call's query says w
 the default one.
 """
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
@@ -25,6 +26,9 @@ MODEL_HEADER = "X-Likeness-Model"
 TIMEOUT_HEADER = "X-Likeness-Timeout-Ms"
 """Milliseconds for which the caller will wait; work still queued by then is dropped."""
 
+PRIORITY_HEADER = "X-Likeness-Priority"
+"""A `Priority`; without it, one image or texts are interactive, pixels and batches are bulk."""
+
 PIXELS_MEDIA_TYPE = "application/octet-stream"
 VECTOR_DTYPE = "<f4"
 
@@ -34,6 +38,19 @@ MAX_TEXTS = 64
 """Most texts of one request."""
 MAX_TEXT_CHARS = 2_000
 """Most characters of one text. (Models read far fewer tokens; what is beyond is cut off.)"""
+TEMPLATE_SLOT = "{}"
+"""Where a prompt template takes the text."""
+MAX_TEMPLATE_CHARS = 200
+"""Most characters of one prompt template."""
+
+
+class Priority(StrEnum):
+    """Who goes first when not everybody can."""
+
+    INTERACTIVE = "interactive"
+    """Somebody waits for it: a search. Overtakes bulk work, all but a fifth of it."""
+    BULK = "bulk"
+    """Work that is as good a minute later: images that are being indexed."""
 
 
 class _Wire(BaseModel):
@@ -112,12 +129,17 @@ class TextsRequest(_Wire):
     """Body of `POST /encode/text`."""
 
     texts: list[str] = Field(min_length=1, max_length=MAX_TEXTS)
+    templates: list[str] = Field(default=[], max_length=MAX_TEXTS)
+    """Sentences with one `{}`, such as `a photo of a {}`: each text is put into each, and gets the mean of their
+    vectors, normalised. Texts times templates may be `MAX_TEXTS`. Without any, a text is taken as it is."""
 
 
 class TextsEncoded(_Wire):
     """Answer of `POST /encode/text`: one vector per text, in order."""
 
     embeddings: list[list[float]]
+    truncated: list[bool]
+    """Whether a text, or one of its prompts, is longer than the model's context, so that its end was not read."""
     model: str
     dim: int
 

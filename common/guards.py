@@ -143,6 +143,11 @@ class GuardedVectorIndex:
         with self._breaker.guard():
             return await self._index.count(collection)
 
+    async def drop(self, collection: Collection) -> None:
+        """See `VectorIndex`."""
+        with self._breaker.guard():
+            await self._index.drop(collection)
+
     async def ping(self) -> None:
         """See `VectorIndex`."""
         await self._index.ping()

@@ -1,5 +1,7 @@
 """Keeping the payload in the vector index, which filters go by, in step with the rows."""
 
+from collections.abc import Sequence
+
 import structlog
 
 from common.attributes import filterable
@@ -28,24 +30,32 @@ def payload_of(image: Image | Claim) -> Payload:
     )
 
 
-async def try_sync_payload(database: Database, vectors: VectorIndex, model: EmbeddingModel, image: Image) -> None:
+async def try_sync_payload(
+    database: Database, vectors: VectorIndex, models: Sequence[EmbeddingModel], image: Image
+) -> None:
     """Bring an indexed image's payload up to date; what fails is logged and left to the sweep."""
     try:
-        await sync_payload(database, vectors, model, image)
+        await sync_payload(database, vectors, models, image)
     except InfrastructureError as error:
         log.warning("payload_postponed", image_id=str(image.id), code=error.code, error=str(error))
 
 
-async def sync_payload(database: Database, vectors: VectorIndex, model: EmbeddingModel, image: Image) -> None:
-    """Bring an indexed image's payload up to date.
+async def sync_payload(
+    database: Database, vectors: VectorIndex, models: Sequence[EmbeddingModel], image: Image
+) -> None:
+    """Bring an indexed image's payload up to date in the collections of the live models.
+
+    These are those that were live after the edit: what is written to a model's collection that came later has it.
 
     Of two edits at once the later one may be written first. So each, having written, looks whether its version is
     still the row's, and writes again if not: the last write is always of the last version.
     """
-    collection = Collection(model.collection, model.dim)
+    collections = [Collection(model.collection, model.dim) for model in models]
     current: Image | None = image
-    await vectors.ensure(collection)
+    for collection in collections:
+        await vectors.ensure(collection)
     while current is not None and current.status == ImageStatus.DONE:
-        await vectors.set_payload(collection, current.id, payload_of(current))
+        for collection in collections:
+            await vectors.set_payload(collection, current.id, payload_of(current))
         async with database.begin() as session:
             current = await images.mark_payload_indexed(session, current)

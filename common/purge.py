@@ -34,7 +34,7 @@ class Purge:
         """Remove vector, bytes, thumbnail and cached embeddings, as far as no other image uses them. Idempotent."""
         async with self._database.begin() as session:
             collections = [
-                Collection(model.collection, model.dim) for model in await embedding_models.list_all(session)
+                Collection(model.collection, model.dim) for model in await embedding_models.list_live(session)
             ]
         for collection in collections:
             await self._vectors.ensure(collection)

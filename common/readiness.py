@@ -9,9 +9,11 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
 from common.breakers import Breaker, BreakerState
+from common.db.embedding_models import label, list_live
+from common.db.engine import Database
 from common.embedder_client import EmbedderClient
 from common.embedding import ModelInfo
-from common.errors import LikenessError
+from common.errors import InfrastructureError, LikenessError
 
 _DEADLINE_S = 3.0
 
@@ -37,15 +39,26 @@ class Ready(BaseModel):
     ready: bool
     dependencies: list[Dependency]
     model: str | None = None
+    """Of the api, the active model; of a worker, and while the api can't say, the embedder's default one."""
+    building: list[str] = []
+    """The models that are kept up to date beside it, and not searched."""
     demo: bool = False
 
     @classmethod
-    def of(cls, dependencies: Sequence[Dependency], model: ModelInfo | None) -> Self:
-        """Draw the conclusion; `model` is what the embedder says it serves."""
+    def of(cls, dependencies: Sequence[Dependency], model: ModelInfo | None, live: Sequence[str] = ()) -> Self:
+        """Draw the conclusion.
+
+        Args:
+            dependencies: all there are.
+            model: what the embedder says it serves by default.
+            live: labels of the live models, as `find_live_models` returns them; none: it was not asked.
+        """
+        served = model.label if model else None
         return cls(
             ready=all(dependency.ok for dependency in dependencies if dependency.needed),
             dependencies=list(dependencies),
-            model=model.label if model else None,
+            model=live[0] if live else served,
+            building=list(live[1:]),
             demo=bool(model and model.demo),
         )
 
@@ -71,6 +84,15 @@ async def probe(
         detail = ""
     state = None if breaker is None else breaker.state
     return Dependency(name=name, ok=not detail, needed=needed, detail=detail, breaker=state)
+
+
+async def find_live_models(database: Database) -> list[str]:
+    """Return the labels of the live models, the active one first; none while the database can't say."""
+    try:
+        async with asyncio.timeout(_DEADLINE_S), database.begin() as session:
+            return [label(model) for model in await list_live(session)]
+    except (InfrastructureError, TimeoutError):
+        return []  # which is told as the database's state
 
 
 async def probe_embedder(embedder: EmbedderClient, breaker: Breaker) -> tuple[Dependency, ModelInfo | None]:

@@ -70,6 +70,8 @@ class OperationStatus(StrEnum):
     """It has a result."""
     FAILED = "failed"
     """Given up, with an error."""
+    PAUSED = "paused"
+    """Put aside until somebody resumes it."""
 
 
 def can_move(current: ImageStatus, target: ImageStatus) -> bool:

@@ -1,13 +1,12 @@
 """Reads request bodies: encoded images in any of their wrappings, and raw pixels."""
 
-import asyncio
 from dataclasses import dataclass
 
 import numpy as np
 from fastapi import Request
 from starlette.datastructures import UploadFile
 
-from common.embedding import COUNT_HEADER, MAX_IMAGES, SIZE_HEADER, TIMEOUT_HEADER
+from common.embedding import COUNT_HEADER, MAX_IMAGES, SIZE_HEADER
 from common.errors import InvalidInput, UnsupportedMedia
 from embedder.model import Pixels
 
@@ -67,21 +66,14 @@ async def read_pixels(request: Request, size: int) -> Pixels:
     Raises:
         InvalidInput: N or S is missing or out of range, or the body has another length than they say.
     """
-    count = _read_number(request, COUNT_HEADER, most=MAX_IMAGES)
-    if _read_number(request, SIZE_HEADER, most=size) != size:
+    count = read_number(request, COUNT_HEADER, most=MAX_IMAGES)
+    if read_number(request, SIZE_HEADER, most=size) != size:
         raise InvalidInput(f"the model takes images of {size} by {size} pixels", code="wrong_image_size")
     body = await request.body()
     shape = (count, size, size, 3)
     if len(body) != np.prod(shape):
         raise InvalidInput(f"{count} images are {np.prod(shape)} bytes, not {len(body)}", code="wrong_length")
     return np.frombuffer(body, dtype=np.uint8).reshape(shape)
-
-
-async def read_deadline(request: Request) -> float | None:
-    """Read the loop time until which the caller will wait, or None when it does not say."""
-    if TIMEOUT_HEADER not in request.headers:
-        return None
-    return asyncio.get_running_loop().time() + _read_number(request, TIMEOUT_HEADER, most=3_600_000) / 1000
 
 
 async def _read_file(upload: UploadFile | str) -> File:
@@ -94,7 +86,8 @@ def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _read_number(request: Request, header: str, *, most: int) -> int:
+def read_number(request: Request, header: str, *, most: int) -> int:
+    """Read the number from 1 to `most` in a header; raise `InvalidInput` where there is none."""
     value = request.headers.get(header, "")
     if not (value.isascii() and value.isdecimal() and len(value) < 10 and 1 <= int(value) <= most):
         raise InvalidInput(f"the header {header} must be a number from 1 to {most}")

@@ -4,8 +4,8 @@ from typing import Annotated, TypedDict, cast
 
 from fastapi import Depends, Query, Request
 
-from common.embedding import MODEL_PARAMETER
-from embedder.bodies import read_deadline
+from common.embedding import MODEL_PARAMETER, Priority
+from embedder.caller import Caller, read_caller
 from embedder.decoder import ImageDecoder
 from embedder.engine import Engine
 from embedder.metrics import Metrics
@@ -44,4 +44,5 @@ ServiceDep = Annotated[EmbedderService, Depends(_service)]
 EngineDep = Annotated[Engine, Depends(_engine)]
 DecoderDep = Annotated[ImageDecoder, Depends(_decoder)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
-DeadlineDep = Annotated[float | None, Depends(read_deadline)]
+CallerDep = Annotated[Caller, Depends(read_caller(Priority.INTERACTIVE))]
+BulkCallerDep = Annotated[Caller, Depends(read_caller(Priority.BULK))]

@@ -1,4 +1,7 @@
-"""Errors on the wire: RFC 9457 problem details with a stable `code`. One table maps our errors to HTTP."""
+"""Errors on the wire: RFC 9457 problem details with a stable `code`. One table maps our errors to HTTP.
+
+Below `/v1` they have the shape that clients of OpenAI's API read.
+"""
 
 import math
 from http import HTTPStatus
@@ -25,6 +28,7 @@ from common.errors import (
 log = structlog.get_logger(__name__)
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+OPENAI_PREFIX = "/v1"
 NOT_READY = "embedder_not_ready"
 
 _STATUS: dict[type[LikenessError], HTTPStatus] = {
@@ -42,8 +46,27 @@ _STATUS: dict[type[LikenessError], HTTPStatus] = {
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
 
-def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None, **extra: Any) -> JSONResponse:
-    """Make a problem response."""
+_OPENAI_STATUSES = {415: 400, 422: 400}
+"""What OpenAI's API answers instead, where it knows no such status."""
+_OPENAI_CODES = {UnknownModel.default_code: "model_not_found"}
+
+
+def refusal(
+    path: str, status: int, code: str, detail: str, headers: dict[str, str] | None = None, **extra: Any
+) -> JSONResponse:
+    """Make the response to a request that fails, in the shape that callers of this path expect."""
+    if path.startswith(f"{OPENAI_PREFIX}/"):
+        return _openai_error(status, code, detail, headers)
+    return _problem(status, code, detail, headers, **extra)
+
+
+def _openai_error(status: int, code: str, detail: str, headers: dict[str, str] | None) -> JSONResponse:
+    kind = "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
+    error = {"message": detail, "type": kind, "param": None, "code": _OPENAI_CODES.get(code, code)}
+    return JSONResponse({"error": error}, status_code=_OPENAI_STATUSES.get(status, status), headers=headers)
+
+
+def _problem(status: int, code: str, detail: str, headers: dict[str, str] | None, **extra: Any) -> JSONResponse:
     title = HTTPStatus(status).phrase
     body = {"type": "about:blank", "title": title, "status": status, "code": code, "detail": detail, **extra}
     return JSONResponse(body, status_code=status, headers=headers, media_type=PROBLEM_MEDIA_TYPE)
@@ -58,29 +81,36 @@ def install_error_handlers(app: FastAPI) -> None:
     app.exception_handler(Exception)(_on_unexpected)
 
 
-def _on_likeness_error(_request: Request, error: LikenessError) -> JSONResponse:
+def _on_likeness_error(request: Request, error: LikenessError) -> JSONResponse:
     status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
     headers = {"Retry-After": str(math.ceil(error.retry_after))} if isinstance(error, Overloaded) else None
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and error.code != NOT_READY:  # the service itself logged why
         log.warning("request_failed", code=error.code, reason=str(error))
-    return problem(status, error.code, str(error), headers)
+    return refusal(request.url.path, status, error.code, str(error), headers)
 
 
-def _on_timeout(_request: Request, error: TimeoutError) -> JSONResponse:
-    return problem(HTTPStatus.GATEWAY_TIMEOUT, "deadline_exceeded", str(error) or "the deadline passed")
-
-
-def _on_validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
-    errors = [{"loc": item["loc"], "msg": item["msg"], "type": item["type"]} for item in error.errors()]
-    return problem(
-        HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_input", "the request is not as it should be", errors=errors
+def _on_timeout(request: Request, error: TimeoutError) -> JSONResponse:
+    return refusal(
+        request.url.path, HTTPStatus.GATEWAY_TIMEOUT, "deadline_exceeded", str(error) or "the deadline passed"
     )
 
 
-def _on_http_exception(_request: Request, error: HTTPException) -> JSONResponse:
+def _on_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
+    errors = [{"loc": item["loc"], "msg": item["msg"], "type": item["type"]} for item in error.errors()]
+    first = errors[0]
+    return refusal(
+        request.url.path,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "invalid_input",
+        f"the request is not as it should be: {first['loc'][-1]}: {first['msg']}",
+        errors=errors,
+    )
+
+
+def _on_http_exception(request: Request, error: HTTPException) -> JSONResponse:
     code = _HTTP_CODES.get(error.status_code, "bad_request" if error.status_code < 500 else "internal_error")
-    return problem(error.status_code, code, error.detail, dict(error.headers or {}))
+    return refusal(request.url.path, error.status_code, code, error.detail, dict(error.headers or {}))
 
 
-def _on_unexpected(_request: Request, _error: Exception) -> JSONResponse:
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "something went wrong here")
+def _on_unexpected(request: Request, _error: Exception) -> JSONResponse:
+    return refusal(request.url.path, HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "something went wrong here")

@@ -3,12 +3,12 @@
 from fastapi import FastAPI
 
 from common.budget import Budget
-from common.embedding import MAX_IMAGES, MAX_TEXT_CHARS, MAX_TEXTS
-from embedder import probes, routes
-from embedder.errors import install_error_handlers
+from common.embedding import MAX_IMAGES, MAX_TEMPLATE_CHARS, MAX_TEXT_CHARS, MAX_TEXTS
+from embedder import openai_api, probes, routes
+from embedder.errors import OPENAI_PREFIX, install_error_handlers
 from embedder.lifespan import create_lifespan
 from embedder.metrics import Metrics
-from embedder.middleware import BodyLimit, RequestMetrics
+from embedder.middleware import BodyLimit, CancelAbandoned, RequestMetrics
 from embedder.model import ClipModel, ObserveStep
 from embedder.served import LoadModel
 from embedder.settings import EmbedderSettings, Settings
@@ -31,8 +31,10 @@ def create_app(settings: Settings, load: LoadModel = _load_with_torch) -> FastAP
     app = FastAPI(title="Likeness embedder", lifespan=create_lifespan(settings, metrics, load))
     app.state.metrics = metrics
     app.include_router(routes.router)
+    app.include_router(openai_api.router)
     app.include_router(probes.router)
     install_error_handlers(app)
+    app.add_middleware(CancelAbandoned)
     memory = Budget(settings.embedder.bytes_in_flight)
     app.add_middleware(BodyLimit, limits=_body_limits(settings), default=_FORM_OVERHEAD, memory=memory)
     app.add_middleware(RequestMetrics, metrics=metrics)
@@ -43,6 +45,7 @@ def _body_limits(settings: Settings) -> dict[str, int]:
     return {
         "/encode": settings.upload.max_file_bytes + _FORM_OVERHEAD,
         "/encode/batch": settings.embedder.max_batch_bytes + _FORM_OVERHEAD,
-        "/encode/text": MAX_TEXTS * MAX_TEXT_CHARS * _BYTES_PER_CHAR + _FORM_OVERHEAD,
+        "/encode/text": MAX_TEXTS * (MAX_TEXT_CHARS + MAX_TEMPLATE_CHARS) * _BYTES_PER_CHAR + _FORM_OVERHEAD,
+        f"{OPENAI_PREFIX}/embeddings": openai_api.longest_body(settings.upload),
         "/encode/pixels": MAX_IMAGES * _LARGEST_IMAGE_SIZE**2 * 3,
     }

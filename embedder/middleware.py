@@ -1,5 +1,6 @@
-"""Around every request: limits on its body and on all bodies together, and the request metrics."""
+"""Around every request: limits on its body and on all bodies together, an eye on the caller, and the metrics."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 
@@ -9,12 +10,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.budget import Budget
 from common.errors import Overloaded
-from embedder.errors import problem
+from embedder.errors import refusal
 from embedder.metrics import Metrics
 
 _TOO_LARGE = "the body is longer than the {limit} bytes allowed here"
 _TOO_MANY = "the bodies of other requests take all the memory there is for them"
 _RETRY_AFTER_S = 1
+_CALLER_GONE = 499  # the status, in the metrics alone, of what nobody waited for
 
 
 class BodyLimit:
@@ -46,12 +48,12 @@ class BodyLimit:
         limit = self._limits.get(scope["path"], self._default)
         length = _body_length(Headers(scope=scope), limit)
         if length > limit:
-            await problem(413, "body_too_large", _TOO_LARGE.format(limit=limit))(scope, receive, send)
+            await refusal(scope["path"], 413, "body_too_large", _TOO_LARGE.format(limit=limit))(scope, receive, send)
             return
         share = self._memory.try_take(length if length > self._default else 0)
         if share is None:
             headers = {"Retry-After": str(_RETRY_AFTER_S)}
-            await problem(429, Overloaded.default_code, _TOO_MANY, headers)(scope, receive, send)
+            await refusal(scope["path"], 429, Overloaded.default_code, _TOO_MANY, headers)(scope, receive, send)
             return
         with share:
             await self._app(scope, _cut_off(receive, limit), send)
@@ -79,6 +81,55 @@ def _cut_off(receive: Receive, limit: int) -> Receive:
     return receive_limited
 
 
+class CancelAbandoned:
+    """Ends the handling of a request whose caller has hung up, so that what still waits of it never costs anything."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        caller = _Caller(receive)
+        handling = asyncio.ensure_future(self._app(scope, caller.receive, send))
+        leaving = asyncio.ensure_future(caller.hangs_up())
+        try:
+            await asyncio.wait({handling, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            handling.cancel()
+            leaving.cancel()
+            await asyncio.wait({handling, leaving})
+        if not handling.cancelled():
+            handling.result()  # raises what it has raised
+
+
+class _Caller:
+    """The messages of a caller: the app hears its body, and is ended when it has gone."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._heard = asyncio.Event()
+
+    async def receive(self) -> Message:
+        """Return the next piece of the body; after the last one, nothing ever comes."""
+        if not self._heard.is_set():
+            message = await self._receive()
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                self._heard.set()
+            if message["type"] == "http.request":
+                return message
+        nothing: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        return await nothing
+
+    async def hangs_up(self) -> None:
+        """Return when it has; servers tell that only to whoever asks for more after the body."""
+        await self._heard.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
 class RequestMetrics:
     """Counts each answer under its route's template, so that made-up paths make no new series."""
 
@@ -91,7 +142,7 @@ class RequestMetrics:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = 500
+        status = _CALLER_GONE
         start = time.perf_counter()
 
         async def send_noting(message: Message) -> None:
@@ -102,6 +153,9 @@ class RequestMetrics:
 
         try:
             await self._app(scope, receive, send_noting)
+        except Exception:
+            status = 500
+            raise
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             self._metrics.request(scope["method"], route, status, time.perf_counter() - start)

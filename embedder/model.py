@@ -11,6 +11,8 @@ from common.errors import ConfigurationError, EmbedderUnavailable
 
 Pixels = NDArray[np.uint8]
 """Preprocessed images: (N, S, S, 3)."""
+Vector = NDArray[np.float32]
+"""L2-normalised: (D,)."""
 Vectors = NDArray[np.float32]
 """L2-normalised: (N, D)."""
 
@@ -44,6 +46,10 @@ class ClipModel(Protocol):
 
     def encode_texts(self, texts: list[str]) -> Vectors:
         """Embed texts, at least one; what is beyond the model's context length is cut off."""
+        ...
+
+    def count_tokens(self, texts: list[str]) -> list[int]:
+        """Count the tokens of each text before any are cut off; more than the context length: some are."""
         ...
 
 

@@ -6,14 +6,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 
 from common.embedding import ModelInfo, PreprocessInfo
 from common.errors import ConfigurationError, EmbedderUnavailable
 from common.imaging import PREPROCESS_VERSION
 from embedder.device import Device
+from embedder.lean import open_clip
 from embedder.model import Kind, ObserveStep, Pixels, Step, Vectors, ignore_steps, normalised
+from embedder.tokens import create_counter
 from embedder.weights import Weights
 
 _RANDOM_SEED = 0
@@ -28,6 +29,7 @@ class OpenClipModel:
         self._observe = observe
         self._model = _create(weights, device)
         self._tokenize = open_clip.get_tokenizer(weights.tokenizer)
+        self._count_tokens = create_counter(self._tokenize)
         config = self._model.visual.preprocess_cfg
         size = _side(config["size"])
         self._dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[device.precision]
@@ -70,6 +72,10 @@ class OpenClipModel:
         features = self._splitting(self._forward_tokens, tokens)
         with self._timed("text", "postprocess"):
             return normalised(features)
+
+    def count_tokens(self, texts: list[str]) -> list[int]:
+        """Count the tokens of each text before any are cut off."""
+        return self._count_tokens(texts)
 
     @torch.inference_mode()
     def _forward_pixels(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Request, Response
 from common.embedding import (
     COUNT_HEADER,
     DIM_HEADER,
-    MAX_TEXT_CHARS,
     MODEL_HEADER,
     PIXELS_MEDIA_TYPE,
     VECTOR_DTYPE,
@@ -22,10 +21,11 @@ from common.embedding import (
     TextsEncoded,
     TextsRequest,
 )
-from common.errors import ImageRejected, InvalidInput
+from common.errors import ImageRejected
 from embedder.bodies import FILE_FIELD, File, read_files, read_image, read_pixels
-from embedder.dependencies import DeadlineDep, DecoderDep, EngineDep, ServiceDep
+from embedder.dependencies import BulkCallerDep, CallerDep, DecoderDep, EngineDep, ServiceDep
 from embedder.model import Pixels
+from embedder.prompts import average, fill
 
 router = APIRouter()
 
@@ -55,15 +55,15 @@ async def get_model(engine: EngineDep) -> ModelInfo:
 
 
 @router.post("/encode", openapi_extra=_ONE_IMAGE)
-async def encode(request: Request, engine: EngineDep, decoder: DecoderDep, deadline: DeadlineDep) -> Encoded:
+async def encode(request: Request, engine: EngineDep, decoder: DecoderDep, caller: CallerDep) -> Encoded:
     """Embed one encoded image."""
     pixels = await decoder.decode(await read_image(request), engine.info.preprocess)
-    vectors = await engine.images.encode([pixels], deadline)
+    vectors = await engine.images.encode([pixels], caller)
     return Encoded(embedding=vectors[0].tolist(), model=engine.info.label, dim=engine.info.dim)
 
 
 @router.post("/encode/batch", openapi_extra=_MANY_IMAGES)
-async def encode_batch(request: Request, engine: EngineDep, decoder: DecoderDep, deadline: DeadlineDep) -> BatchEncoded:
+async def encode_batch(request: Request, engine: EngineDep, decoder: DecoderDep, caller: BulkCallerDep) -> BatchEncoded:
     """Embed several encoded images; a rejected one is its own result and harms no other."""
     files = await read_files(request)
 
@@ -75,7 +75,7 @@ async def encode_batch(request: Request, engine: EngineDep, decoder: DecoderDep,
 
     decoded = await asyncio.gather(*(try_decode(file) for file in files))
     accepted = [pixels for pixels in decoded if isinstance(pixels, np.ndarray)]
-    vectors = iter(await engine.images.encode(accepted, deadline) if accepted else ())
+    vectors = iter(await engine.images.encode(accepted, caller) if accepted else ())
     results = [
         BatchItem(filename=file.name, error=ItemError(code=outcome.code, detail=str(outcome)))
         if isinstance(outcome, ImageRejected)
@@ -86,12 +86,16 @@ async def encode_batch(request: Request, engine: EngineDep, decoder: DecoderDep,
 
 
 @router.post("/encode/text")
-async def encode_text(body: TextsRequest, engine: EngineDep, deadline: DeadlineDep) -> TextsEncoded:
-    """Embed texts; what is beyond the model's context length is cut off."""
-    if any(len(text) > MAX_TEXT_CHARS for text in body.texts):
-        raise InvalidInput(f"a text may have at most {MAX_TEXT_CHARS} characters", code="text_too_long")
-    vectors = await engine.texts.encode(body.texts, deadline)
-    return TextsEncoded(embeddings=vectors.tolist(), model=engine.info.label, dim=engine.info.dim)
+async def encode_text(body: TextsRequest, engine: EngineDep, caller: CallerDep) -> TextsEncoded:
+    """Embed texts; what is beyond the model's context length is cut off, and the answer says so."""
+    prompts = await engine.texts.encode(fill(body.texts, body.templates), caller)
+    texts = average(prompts, len(body.texts))
+    return TextsEncoded(
+        embeddings=[text.vector.tolist() for text in texts],
+        truncated=[text.tokens > engine.info.context_length for text in texts],
+        model=engine.info.label,
+        dim=engine.info.dim,
+    )
 
 
 @router.post(
@@ -100,9 +104,9 @@ async def encode_text(body: TextsRequest, engine: EngineDep, deadline: DeadlineD
     response_class=Response,
     responses={200: {"content": {PIXELS_MEDIA_TYPE: {"schema": _BINARY}}}},
 )
-async def encode_pixels(request: Request, engine: EngineDep, deadline: DeadlineDep) -> Response:
+async def encode_pixels(request: Request, engine: EngineDep, caller: BulkCallerDep) -> Response:
     """Embed preprocessed images: raw uint8 in, raw float32 out; the workers' fast path."""
     pixels = await read_pixels(request, engine.info.image_size)
-    vectors = await engine.images.encode(list(pixels), deadline)
+    vectors = np.stack(await engine.images.encode(list(pixels), caller))
     headers = {COUNT_HEADER: str(len(vectors)), DIM_HEADER: str(engine.info.dim), MODEL_HEADER: engine.info.label}
     return Response(vectors.astype(VECTOR_DTYPE).tobytes(), headers=headers, media_type=PIXELS_MEDIA_TYPE)

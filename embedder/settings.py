@@ -70,7 +70,7 @@ class EmbedderSettings(BaseModel):
     max_wait_ms: float = Field(default=3, ge=0)
     """How long the first image of a batch waits for company."""
     max_pending: int = Field(default=512, ge=max(MAX_IMAGES, MAX_TEXTS))
-    """Images, and texts, waiting for the model above which requests are refused."""
+    """Images, and texts, waiting for a model above which requests are refused; interactive and bulk ones each."""
     stall_s: float = Field(default=30, gt=0)
     """How long the model may go without an answer, while something waits, before the service is no longer ready."""
 

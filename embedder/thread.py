@@ -3,24 +3,23 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
+
+from embedder.turns import TurnQueue
 
 Result = TypeVar("Result")
 _Job = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop]
 
-_STOP: Final = None
-
 
 class ModelThread:
-    """Runs blocking calls one after another, first come, first served, always on the same thread.
+    """Runs blocking calls one after another, always on the same thread, urgent ones first.
 
     Unlike an executor's, the thread is a daemon: a download or a forward pass that hangs must not keep the process
     from ending.
     """
 
     def __init__(self) -> None:
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: TurnQueue[_Job] = TurnQueue()
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
         self._thread.start()
 
@@ -29,21 +28,21 @@ class ModelThread:
         """Whether calls are still being run."""
         return self._thread.is_alive()
 
-    async def run(self, call: Callable[[], Result]) -> Result:
+    async def run(self, call: Callable[[], Result], *, urgent: bool = False) -> Result:
         """Run `call` when its turn comes; return or raise what it does."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
-        self._jobs.put((call, future, loop))
+        self._jobs.put((call, future, loop), urgent=urgent)
         return await future
 
     def stop(self, timeout_s: float) -> bool:
         """Let the thread end after what is queued; tell whether it did so in time. Blocks."""
-        self._jobs.put(_STOP)
+        self._jobs.close()
         self._thread.join(timeout_s)
         return not self.alive
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not _STOP:
+        while (job := self._jobs.get()) is not None:
             call, future, loop = job
             if future.cancelled():
                 continue

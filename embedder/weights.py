@@ -8,19 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import open_clip
-from open_clip.constants import HF_CONFIG_NAME, HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
-
 from common.errors import ConfigurationError
 from embedder import hub
 from embedder.demo.weights import CONFIG as DEMO_CONFIG
 from embedder.demo.weights import NAME as DEMO_NAME
 from embedder.demo.weights import WEIGHTS as DEMO_WEIGHTS
+from embedder.lean import open_clip
 from embedder.settings import EmbedderSettings
 
 DEMO = "demo"
 RANDOM = "random"
 
+constants = open_clip.constants
 _HUB_PREFIX = "hf-hub:"
 _HASH_DIGITS = 12
 
@@ -101,7 +100,7 @@ def _from_tag(name: str, tag: str, timeout_s: float) -> Weights:
 
 
 def _from_hub(repo: str, timeout_s: float) -> Weights:
-    config_file = hub.fetch(repo, (HF_CONFIG_NAME,), timeout_s)
+    config_file = hub.fetch(repo, (constants.HF_CONFIG_NAME,), timeout_s)
     hub.fetch(repo, _weight_files(""), timeout_s)
     folder = config_file.parent
     text = json.loads(config_file.read_bytes()).get("model_cfg", {}).get("text_cfg", {})
@@ -114,8 +113,12 @@ def _from_hub(repo: str, timeout_s: float) -> Weights:
 
 def _weight_files(filename: str) -> tuple[str, ...]:
     """List a repository's weight files in order of preference: safetensors, which run no code, first."""
-    name = filename or HF_WEIGHTS_NAME
-    safe = HF_SAFE_WEIGHTS_NAME if name == HF_WEIGHTS_NAME else str(Path(name).with_suffix(".safetensors"))
+    name = filename or constants.HF_WEIGHTS_NAME
+    safe = (
+        constants.HF_SAFE_WEIGHTS_NAME
+        if name == constants.HF_WEIGHTS_NAME
+        else str(Path(name).with_suffix(".safetensors"))
+    )
     return tuple(dict.fromkeys((safe, name)))
 
 

@@ -10,7 +10,7 @@ Nobody has labelled the images, so what is known to be alike is made, or said by
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 
 import numpy as np
@@ -18,28 +18,25 @@ import structlog
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 from PIL import ImageEnhance
-from pydantic import BaseModel, Field
 
-from common.active_model import agree_on_model
-from common.calibration import Thresholds, separate
+from common.calibration import LEAST, LEAST_TITLED, CalibrationParams, Measured, Thresholds, separate
 from common.db import calibration, embedding_models
 from common.db.calibration import Sampled
 from common.db.engine import Database
+from common.db.models import EmbeddingModel
 from common.db.operations import CALIBRATE, OperationClaim
-from common.embedder_client import EmbedderClient
 from common.embedding import MAX_TEXT_CHARS
 from common.errors import ImageRejected, ObjectNotFound
 from common.storage import ObjectStore, object_key
+from worker.decode_pool import DecodePool
 from worker.operations import Outcome, Progress
+from worker.served import ServedModels
 
 log = structlog.get_logger(__name__)
 
 Vectors = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
-LEAST = 20
-"""Fewer images say nothing."""
-LEAST_TITLED = 20
 _TWINS = 0.999
 """Different bytes whose vectors are this alike are twins already; they are no example of different pictures."""
 RARE = 99.0
@@ -56,28 +53,6 @@ _THINGS = (
 SENTENCES = tuple(f"a photo of {thing}" for thing in _THINGS)
 
 
-class CalibrationParams(BaseModel):
-    """How many images are looked at."""
-
-    sample: int = Field(default=500, ge=LEAST, le=5000)
-
-
-class Measured(BaseModel):
-    """What a calibration found, and on how much."""
-
-    model: str
-    thresholds: Thresholds
-    images: int
-    titles: int
-    variants: int
-    variants_found: float
-    """The share of changed pictures that the threshold takes for near duplicates."""
-
-
-Render = Callable[[bytes], Awaitable[Pixels]]
-"""Decodes a picture as the active model wants it: uint8, shape (S, S, 3). Raises `ImageRejected`."""
-
-
 class Calibrations:
     """Does operations of the kind `calibrate`; see `worker.operations`."""
 
@@ -87,22 +62,24 @@ class Calibrations:
         self,
         database: Database,
         storage: ObjectStore,
-        embedder: EmbedderClient,
-        render: Render,
+        decoder: DecodePool,
+        served: ServedModels,
         *,
         max_file_bytes: int,
     ) -> None:
         self._database = database
         self._storage = storage
-        self._embedder = embedder
-        self._render = render
+        self._decoder = decoder
+        self._served = served
         self._max_file_bytes = max_file_bytes
 
     async def run(self, claim: OperationClaim, progress: Progress) -> Outcome:
         """Measure, and keep the thresholds; the result is a `Measured`, or says in `problem` why there is none."""
         params = CalibrationParams.model_validate(claim.params)
-        model, _ = await agree_on_model(self._database, self._embedder)
         async with self._database.begin() as session:
+            model = await embedding_models.find_active(session)
+            if model is None:
+                return Outcome({"problem": "nothing is indexed yet"})
             sample = await calibration.sample(session, model.id, params.sample)
         if len(sample) < LEAST:
             return Outcome({"problem": f"{len(sample)} different images are done, and {LEAST} are needed"})
@@ -111,11 +88,11 @@ class Calibrations:
 
         variants: list[float] = []
         for done, image in enumerate(sample[:_PICTURES]):
-            variants += await self._scores_of_variants(image)
+            variants += await self._scores_of_variants(model, image)
             await progress.advance(done + 1, steps)
         if not variants:
             return Outcome({"problem": "none of the sample's pictures could be read"})
-        texts, titles = await self._text_threshold(sample, vectors)
+        texts, titles = await self._text_threshold(model, sample, vectors)
         pairs = (vectors @ vectors.T)[np.triu_indices(len(vectors), k=1)]
         similar = float(np.percentile(pairs, RARE))
         near = separate(np.array(variants), pairs[pairs < _TWINS])
@@ -134,30 +111,32 @@ class Calibrations:
         )
         return Outcome(measured.model_dump(mode="json"))
 
-    async def _scores_of_variants(self, image: Sampled) -> list[float]:
+    async def _scores_of_variants(self, model: EmbeddingModel, image: Sampled) -> list[float]:
         """Return how alike a picture and its variants are; an original that is lost or spoilt has none."""
         try:
             data = await self._storage.get(object_key(image.sha256), max_bytes=self._max_file_bytes)
-            pixels = await self._render(data)
+            rendered = await self._decoder.render(data, [await self._served.preprocess(model)])
         except (ImageRejected, ObjectNotFound) as error:  # the audit reports those
             log.warning("calibration_skips_image", sha256=image.sha256, error=str(error))
             return []
-        changed = await asyncio.to_thread(lambda: list(variants_of(pixels)))
-        return [float(vector @ image.vector) for vector in await self._embedder.encode_pixels(changed)]
+        changed = await asyncio.to_thread(lambda: list(variants_of(rendered.pixels[0])))
+        return [float(vector @ image.vector) for vector in await self._served.encode(model, changed)]
 
-    async def _text_threshold(self, sample: Sequence[Sampled], vectors: Vectors) -> tuple[float, int]:
+    async def _text_threshold(
+        self, model: EmbeddingModel, sample: Sequence[Sampled], vectors: Vectors
+    ) -> tuple[float, int]:
         """Return the threshold for texts, and how many titles it was measured by."""
         titled = [(position, image.title) for position, image in enumerate(sample) if image.title]
         titles = sorted({title[:MAX_TEXT_CHARS] for _, title in titled})
         if len(titles) < LEAST_TITLED:
-            said = await self._encode_texts(SENTENCES)
+            said = await self._encode_texts(model, SENTENCES)
             return float(np.percentile(said @ vectors.T, RARE)), 0
-        scores = await self._encode_texts(titles) @ vectors[[position for position, _ in titled]].T
+        scores = await self._encode_texts(model, titles) @ vectors[[position for position, _ in titled]].T
         own = np.array(titles)[:, None] == np.array([title[:MAX_TEXT_CHARS] for _, title in titled])[None, :]
         return separate(scores[own], scores[~own]), len(titles)
 
-    async def _encode_texts(self, texts: Sequence[str]) -> Vectors:
-        return np.stack(await self._embedder.encode_texts(texts))
+    async def _encode_texts(self, model: EmbeddingModel, texts: Sequence[str]) -> Vectors:
+        return np.stack(await self._served.encode_texts(model, texts))
 
 
 def variants_of(pixels: Pixels) -> Iterator[Pixels]:

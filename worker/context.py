@@ -13,20 +13,23 @@ from common.breakers import EMBEDDER, STORAGE, VECTORS, Breakers
 from common.budget import Budget
 from common.db import embeddings
 from common.db.engine import Database
-from common.db.migrate import check_revision
+from common.db.revision import check_revision
 from common.embedder_client import EmbedderClient
 from common.embedding import ModelInfo
 from common.errors import ConfigurationError, EmbedderUnavailable, StorageUnavailable, VectorIndexUnavailable
 from common.guards import GuardedObjectStore, GuardedVectorIndex
-from common.imaging import PREPROCESS_VERSION, Preprocess
+from common.imaging import PREPROCESS_VERSION
 from common.storage import ObjectStore, S3ObjectStore
 from common.vectors.base import Collection, VectorIndex
 from common.vectors.factory import create_vector_index
 from worker.audit.audit import Audits
 from worker.audit.schedule import AuditSchedule
-from worker.calibration import Calibrations, Pixels
+from worker.calibration import Calibrations
 from worker.decode_pool import DecodeLimits, DecodePool
 from worker.downloads import Downloads
+from worker.duplicates.loop import Duplicates
+from worker.duplicates.rehash import Rehash
+from worker.duplicates.search import DuplicateSearch
 from worker.extensions import StageContext, arrange, load_extensions
 from worker.gate import Gate
 from worker.labels import Labels
@@ -35,10 +38,15 @@ from worker.metrics import BYTES_IN_FLIGHT
 from worker.moves import Moves
 from worker.operations import Operations
 from worker.pipeline import Pipeline
+from worker.reembed.embedding import Embedding
+from worker.reembed.fill import Reembeds
+from worker.reembed.retirement import Retirements
+from worker.served import ServedModels
 from worker.settings import PipelineSettings, WorkerSettings
 from worker.stages.decode import Decode
 from worker.stages.embed import Embed
 from worker.stages.fetch import Fetch
+from worker.stages.fingerprint import Fingerprint
 from worker.stages.index import Index
 from worker.stages.thumbnail import Thumbnail
 from worker.sweeper import Sweeper
@@ -57,9 +65,11 @@ class WorkerContext:
     pipeline: Pipeline
     leases: Leases
     sweeper: Sweeper
-    operations: Operations
+    operations: Sequence[Operations]
+    """They run beside each other."""
     audit_schedule: AuditSchedule
     downloads: Downloads
+    duplicates: Duplicates
 
 
 def worker_name() -> str:
@@ -99,42 +109,54 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
         await check_revision(database)
         await storage.ensure_bucket()
         model, served = await agree_on_model(database, embedder)
-        encoder = embedder.serving(served.label)
-        collection = Collection(model.collection, model.dim)
-        await vectors.ensure(collection)
+        await vectors.ensure(Collection(model.collection, model.dim))
         decoder = _create_decoder(settings, served)
         stack.push_async_callback(decoder.close)
         await decoder.start()
 
         lease = timedelta(seconds=settings.worker.lease_s)
-        moves = Moves(database, worker_name(), model.id, lease)
+        moves = Moves(database, worker_name(), lease)
         stack.push_async_callback(moves.close)
         leases = Leases(moves, lease)
-        labels = Labels(database)
-        stack.push_async_callback(labels.close)
         memory = Budget(settings.worker.bytes_in_flight)
         BYTES_IN_FLIGHT.set_function(lambda: memory.used)
+        served_models = ServedModels(embedder)
         stages = arrange(
             [
                 Fetch(storage, memory),
-                Decode(decoder),
+                Decode(decoder, served_models),
+                Fingerprint(database),
                 Thumbnail(storage),
-                Embed(encoder, moves, settings.worker.embed_batch),
-                Index(vectors, collection),
+                Embed(served_models, moves, settings.worker.embed_batch),
+                Index(vectors),
             ],
             load_extensions(),
-            StageContext(database, storage, encoder, labels),
+            StageContext(database, storage, embedder, Labels(database)),
         )
-        gate = _create_gate(database, breakers, model.id)
+        gate = _create_gate(database, breakers)
         stack.push_async_callback(gate.close)
-        pipeline = Pipeline(stages, moves, leases, images_in_flight=settings.worker.images_in_flight, gate=gate)
+        duplicates = Duplicates(
+            database,
+            DuplicateSearch(database, vectors),
+            Rehash(storage, decoder),
+            settings.duplicates.thresholds(),
+            interval_s=settings.worker.sweep_interval_s,
+        )
+        pipeline = Pipeline(
+            stages,
+            moves,
+            leases,
+            images_in_flight=settings.worker.images_in_flight,
+            gate=gate,
+            on_done=duplicates.add,
+        )
         # Whoever was at work on an image when it changed has lost it after two leases.
         audits = Audits(database, storage, vectors, grace=2 * lease)
-
-        async def render(data: bytes) -> Pixels:
-            return (await decoder.render(data)).pixels
-
-        calibrations = Calibrations(database, storage, embedder, render, max_file_bytes=settings.upload.max_file_bytes)
+        embedding = Embedding(database, storage, decoder, served_models, memory, settings.worker.embed_batch)
+        reembeds = Reembeds(database, vectors, served_models, embedding)
+        calibrations = Calibrations(
+            database, storage, decoder, served_models, max_file_bytes=settings.upload.max_file_bytes
+        )
         internet = Internet(settings.imports.concurrent)
         stack.callback(internet.close)
         yield WorkerContext(
@@ -154,16 +176,21 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
                 orphan_age=settings.worker.orphan_age,
                 searches_kept=settings.search_log.retention,
             ),
-            operations=Operations(database, worker_name(), [audits, calibrations], lease),
+            operations=[
+                Operations(database, worker_name(), [audits, calibrations], lease),
+                # A fill may take days: nothing that has to be done soon waits for it.
+                Operations(database, worker_name(), [reembeds, Retirements(database, vectors)], lease),
+            ],
             audit_schedule=_create_schedule(settings.worker, database, breakers),
             downloads=_create_downloads(settings, internet, database, storage, pipeline, breakers),
+            duplicates=duplicates,
         )
 
 
-def _create_gate(database: Database, breakers: Breakers, model_id: int) -> Gate:
+def _create_gate(database: Database, breakers: Breakers) -> Gate:
     async def find_embedded(ids: Sequence[UUID]) -> set[UUID]:
         async with database.begin() as session:
-            return await embeddings.find_embedded(session, model_id, ids)
+            return await embeddings.find_embedded(session, ids)
 
     return Gate(breakers, find_embedded)
 
@@ -206,7 +233,6 @@ def _create_decoder(settings: WorkerSettings, served: ModelInfo) -> DecodePool:
             code="wrong_preprocess_version",
         )
     return DecodePool(
-        Preprocess(**served.preprocess.model_dump()),
         settings.upload,
         size=settings.worker.decode_processes,
         limits=DecodeLimits(

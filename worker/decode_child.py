@@ -19,8 +19,9 @@ import pillow_heif.options
 from PIL import AvifImagePlugin
 
 from common.errors import ImageRejected, ImageUnreadable
+from common.imaging import Preprocess
 from worker.confinement import confine
-from worker.decode_wire import LENGTH, OUT_OF_MEMORY, READY, ChildConfig, pack_picture, pack_refusal
+from worker.decode_wire import LENGTH, OUT_OF_MEMORY, READY, ChildConfig, pack_picture, pack_refusal, unpack_wishes
 from worker.render import Renderer
 
 _PR_SET_PDEATHSIG = 1
@@ -38,23 +39,23 @@ def main() -> None:
     if not confine():
         sys.stderr.write("decode child: this system can't confine it; only its memory and time are limited\n")
     answers.write(READY)
-    while (data := _read_image(requests)) is not None:
+    while (wishes := _read_part(requests)) is not None and (data := _read_part(requests)) is not None:
         _allow_cpu(config.cpu_s)
-        answers.writelines(_answer(renderer, data, config))
+        answers.writelines(_answer(renderer, data, unpack_wishes(wishes), config))
         answers.flush()
 
 
-def _answer(renderer: Renderer, data: bytes, config: ChildConfig) -> list[bytes]:
+def _answer(renderer: Renderer, data: bytes, preprocesses: list[Preprocess], config: ChildConfig) -> list[bytes]:
     """A picture or a verdict. Any other error is a defect of ours: it ends this process, with a traceback."""
     try:
-        return pack_picture(renderer(data, config.preprocess, config))
+        return pack_picture(renderer(data, preprocesses, config))
     except ImageRejected as error:
         return pack_refusal(error)
     except MemoryError:
         return pack_refusal(ImageUnreadable("decoding takes too much memory", code=OUT_OF_MEMORY))
 
 
-def _read_image(requests: BinaryIO) -> bytes | None:
+def _read_part(requests: BinaryIO) -> bytes | None:
     head = requests.read(LENGTH.size)
     if len(head) < LENGTH.size:
         return None

@@ -7,6 +7,7 @@ did to their process, or for a child that somebody else killed; failing twice co
 
 import asyncio
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.errors import InfrastructureError
@@ -45,7 +46,6 @@ class DecodePool:
 
     def __init__(
         self,
-        preprocess: Preprocess,
         policy: SizePolicy,
         *,
         size: int,
@@ -55,7 +55,6 @@ class DecodePool:
         """Create a pool; `start` it in the loop that will use it.
 
         Args:
-            preprocess: how the model wants its images.
             policy: the largest images accepted.
             size: children, and so images rendered at the same time.
             limits: what one image may cost.
@@ -65,7 +64,6 @@ class DecodePool:
             raise ValueError("a pool needs at least one child")
         self._limits = limits or DecodeLimits()
         self._config = ChildConfig(
-            preprocess=preprocess,
             max_pixels=policy.max_pixels,
             max_side=policy.max_side,
             memory_bytes=self._limits.memory_bytes,
@@ -92,8 +90,8 @@ class DecodePool:
                 await self.close()
                 raise result
 
-    async def render(self, data: bytes) -> Rendered:
-        """Render an image in a child; waits while all are busy.
+    async def render(self, data: bytes, preprocesses: Sequence[Preprocess]) -> Rendered:
+        """Render an image in a child, once decoded for all `preprocesses`; waits while all are busy.
 
         Raises:
             ImageRejected: the image is at fault. Besides the codes of `decode`: `decode_out_of_memory`,
@@ -104,7 +102,7 @@ class DecodePool:
             raise _closed()
         seat = await self._free.get()
         try:
-            return await self._render_at(seat, data)
+            return await self._render_at(seat, data, preprocesses)
         finally:
             self._free.put_nowait(seat)
 
@@ -120,7 +118,7 @@ class DecodePool:
         while self._stopping:
             await asyncio.wait(self._stopping)
 
-    async def _render_at(self, seat: _Seat, data: bytes) -> Rendered:
+    async def _render_at(self, seat: _Seat, data: bytes, preprocesses: Sequence[Preprocess]) -> Rendered:
         failed_before = False
         while not self._closed:
             child = seat.child
@@ -128,7 +126,7 @@ class DecodePool:
                 await self._seat_child(seat)
                 continue
             try:
-                rendered = await child.render(data)
+                rendered = await child.render(data, preprocesses)
             except ChildFailed as failure:
                 self._dismiss(seat)
                 if failed_before and not self._closed:

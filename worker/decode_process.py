@@ -4,12 +4,14 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
 from common.errors import ImageUnreadable, InfrastructureError
-from worker.decode_wire import LENGTH, OUT_OF_MEMORY, READY, ChildConfig, GarbledAnswer, read_answer
+from common.imaging import Preprocess
+from worker.decode_wire import LENGTH, OUT_OF_MEMORY, READY, ChildConfig, GarbledAnswer, pack_wishes, read_answer
 from worker.render import Rendered
 
 _START_TIMEOUT_S = 60
@@ -28,11 +30,10 @@ class ChildFailed(Exception):
 class DecodeProcess:
     """A running child. Not for concurrent use: one image at a time."""
 
-    def __init__(self, process: asyncio.subprocess.Process, config: ChildConfig, wall_s: float) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, wall_s: float) -> None:
         self._process = process
         self._requests = cast(asyncio.StreamWriter, process.stdin)
         self._answers = cast(asyncio.StreamReader, process.stdout)
-        self._config = config
         self._wall_s = wall_s
         self.rendered = 0
 
@@ -56,7 +57,7 @@ class DecodeProcess:
             )
         except OSError as error:
             raise InfrastructureError("no decode process can be started", code="decoder_unavailable") from error
-        child = cls(process, config, wall_s)
+        child = cls(process, wall_s)
         try:
             await child._await_ready()
         except BaseException:
@@ -69,7 +70,7 @@ class DecodeProcess:
         """Whether the child still runs, as far as is known."""
         return self._process.returncode is None
 
-    async def render(self, data: bytes) -> Rendered:
+    async def render(self, data: bytes, preprocesses: Sequence[Preprocess]) -> Rendered:
         """Have one image rendered.
 
         Raises:
@@ -78,7 +79,7 @@ class DecodeProcess:
         """
         try:
             async with asyncio.timeout(self._wall_s):
-                rendered = await self._exchange(data)
+                rendered = await self._exchange(data, preprocesses)
         except TimeoutError:
             raise ChildFailed(_timed_out()) from None
         except (asyncio.IncompleteReadError, ConnectionError, GarbledAnswer) as error:
@@ -110,12 +111,12 @@ class DecodeProcess:
                 "a decode process did not start; its standard error says why", code="decoder_unavailable"
             )
 
-    async def _exchange(self, data: bytes) -> Rendered:
-        self._requests.write(LENGTH.pack(len(data)))
+    async def _exchange(self, data: bytes, preprocesses: Sequence[Preprocess]) -> Rendered:
+        self._requests.write(pack_wishes(preprocesses) + LENGTH.pack(len(data)))
         for start in range(0, len(data), _PIECE_BYTES):  # the pipe's buffer would hold a copy of all of it
             self._requests.write(data[start : start + _PIECE_BYTES])
             await self._requests.drain()
-        return await read_answer(self._answers, self._config.preprocess.size)
+        return await read_answer(self._answers, [preprocess.size for preprocess in preprocesses])
 
     def _kill_group(self) -> None:
         with suppress(ProcessLookupError, PermissionError):

@@ -1,13 +1,15 @@
 """What the pool and its sandboxed children say to each other, over the children's standard pipes.
 
-A child gets its `ChildConfig` as an argument, answers `READY`, then gets one image at a time (length, bytes) and gives
-one answer to each: head, then for a picture its pixels and thumbnail, for a refusal its code and message. Plain
-lengths and bytes: a child that a hostile image took over can send nothing that the worker would execute.
+A child gets its `ChildConfig` as an argument, answers `READY`, then gets one image at a time, after the models' wishes
+(each a length and bytes), and gives one answer to each: head, then for a picture its hash, its pixels, once for each
+wish, and thumbnail, for a refusal its code and message. Plain lengths and bytes: a child that a hostile image took over
+can send nothing that the worker would execute.
 """
 
 import json
 import re
 import struct
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -22,6 +24,7 @@ OUT_OF_MEMORY = "decode_out_of_memory"
 
 LENGTH = struct.Struct(">I")
 _HEAD = struct.Struct(">BIII")  # kind; a picture's width, height, thumbnail length; a refusal's code and message length
+_HASH = struct.Struct(">?Q")  # whether there is one, and its bits
 _PICTURE = 0
 _REFUSALS: dict[int, type[ImageRejected]] = {1: ImageUnreadable, 2: ImageTooLarge, 3: UnsupportedMedia}
 _MAX_PART = 4 * 1024 * 1024
@@ -45,7 +48,6 @@ class ChildConfig:
     """What a child needs to know. Its `max_pixels` and `max_side` are the `SizePolicy` it works by.
 
     Attributes:
-        preprocess: the model's wishes.
         max_pixels: see `ImagePolicy`.
         max_side: see `ImagePolicy`.
         memory_bytes: address space on top of what an idle child has.
@@ -54,7 +56,6 @@ class ChildConfig:
         parent_pid: the process whose death the child must not survive.
     """
 
-    preprocess: Preprocess
     max_pixels: int
     max_side: int
     memory_bytes: int
@@ -69,14 +70,25 @@ class ChildConfig:
     @classmethod
     def from_json(cls, text: str) -> "ChildConfig":
         """Read what `to_json` wrote."""
-        fields = json.loads(text)
-        return cls(preprocess=Preprocess(**fields.pop("preprocess")), **fields)
+        return cls(**json.loads(text))
+
+
+def pack_wishes(preprocesses: Sequence[Preprocess]) -> bytes:
+    """What the models wish for, with its length before it."""
+    wishes = json.dumps([asdict(preprocess) for preprocess in preprocesses]).encode()
+    return LENGTH.pack(len(wishes)) + wishes
+
+
+def unpack_wishes(data: bytes) -> list[Preprocess]:
+    """Read what `pack_wishes` wrote after the length."""
+    return [Preprocess(**wish) for wish in json.loads(data)]
 
 
 def pack_picture(rendered: Rendered) -> list[bytes]:
     """The answer that carries a rendered image, in parts."""
     head = _HEAD.pack(_PICTURE, rendered.width, rendered.height, len(rendered.thumbnail))
-    return [head, rendered.pixels.tobytes(), rendered.thumbnail]
+    hashed = _HASH.pack(rendered.perceptual_hash is not None, rendered.perceptual_hash or 0)
+    return [head, hashed, *(pixels.tobytes() for pixels in rendered.pixels), rendered.thumbnail]
 
 
 def pack_refusal(error: ImageRejected) -> list[bytes]:
@@ -86,8 +98,8 @@ def pack_refusal(error: ImageRejected) -> list[bytes]:
     return [_HEAD.pack(kind, len(code), len(message), 0), code, message]
 
 
-async def read_answer(reader: Reader, size: int) -> Rendered:
-    """Read a child's answer; `size` is the side of the square it was to make.
+async def read_answer(reader: Reader, sizes: Sequence[int]) -> Rendered:
+    """Read a child's answer; `sizes` are the sides of the squares it was to make.
 
     Raises:
         ImageRejected: the child's verdict on the image.
@@ -96,10 +108,12 @@ async def read_answer(reader: Reader, size: int) -> Rendered:
     """
     kind, first, second, third = _HEAD.unpack(await reader.readexactly(_HEAD.size))
     if kind == _PICTURE:
-        pixels = await reader.readexactly(size * size * 3)
+        hashed, bits = _HASH.unpack(await reader.readexactly(_HASH.size))
+        pixels = [await reader.readexactly(size * size * 3) for size in sizes]
         thumbnail = await _read_part(reader, third)
-        square = np.frombuffer(pixels, dtype=np.uint8).reshape(size, size, 3)
-        return Rendered(square, thumbnail, first, second)
+        squares = zip(pixels, sizes, strict=True)
+        inputs = tuple(np.frombuffer(data, dtype=np.uint8).reshape(size, size, 3) for data, size in squares)
+        return Rendered(inputs, thumbnail, first, second, bits if hashed else None)
     refusal = _REFUSALS.get(kind)
     if refusal is None:
         raise GarbledAnswer(f"an answer of unknown kind {kind}")

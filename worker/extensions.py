@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 
 from common.db.engine import Database
-from common.embedder_client import ModelClient
+from common.embedder_client import EmbedderClient
 from common.errors import ConfigurationError
 from common.storage import ObjectStore
 from worker.labels import Labels
@@ -26,7 +26,8 @@ class StageContext:
 
     database: Database
     storage: ObjectStore
-    embedder: ModelClient
+    embedder: EmbedderClient
+    """Its `serving(label)` embeds by one model; that of the image at hand is `work.active`."""
     labels: Labels
     """Where a stage keeps what it sees in images."""
 

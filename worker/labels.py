@@ -61,10 +61,6 @@ class Labels:
             payload_version=kept.payload_version if unedited else claim.payload_version,
         )
 
-    async def close(self) -> None:
-        """Write what waits."""
-        await self._sightings.close()
-
     async def _flush(self, sightings: list[Sighting]) -> list[Kept | Exception]:
         async with self._database.begin() as session:
             kept = await labels.keep(session, sightings)

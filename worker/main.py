@@ -43,9 +43,10 @@ async def run_worker(context: WorkerContext, settings: WorkerSettings, stop: asy
             leases = loops.create_task(context.leases.run())
             intake = [
                 loops.create_task(context.sweeper.run()),
-                loops.create_task(context.operations.run()),
+                *(loops.create_task(operations.run()) for operations in context.operations),
                 loops.create_task(context.audit_schedule.run()),
                 loops.create_task(context.downloads.run()),
+                loops.create_task(context.duplicates.run()),
                 loops.create_task(_take_hints(context, settings.redis)),
                 loops.create_task(beat(redis, worker_name(), context.breakers)),
             ]

@@ -13,5 +13,7 @@ IN_FLIGHT = Gauge("likeness_images_in_flight", "Images this worker has claimed."
 AT_GATE = Gauge("likeness_images_at_gate", "Images this worker does not claim while what they need is down.")
 BYTES_IN_FLIGHT = Gauge("likeness_bytes_in_flight", "Bytes of uploaded files that this worker holds, or is fetching.")
 DOWNLOADS = Counter("likeness_downloads", "Downloads of imports that ended.", ["outcome"])
+COMPARED = Counter("likeness_images_compared", "Images whose duplicates have been looked for.")
 SWEPT = Counter("likeness_swept", "What the sweep healed.", ["kind"])
+LEFT_BEHIND = Counter("likeness_left_behind", "Images that went on without a building model's vector.", ["model"])
 MISMATCHES = Counter("likeness_audit_mismatches", "What audits found, mended or not.", ["kind"])

@@ -1,7 +1,7 @@
 """The state machine as the pipeline uses it: one image a call, coalesced into one statement for many."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.batcher import Batcher
-from common.db import embeddings, lifecycle
+from common.db import embedding_models, embeddings, lifecycle, reembeds
 from common.db.engine import Database
 from common.db.lifecycle import LEASE, Claim, Failure, Fence, Finish, Release
 from common.errors import OwnershipLost
@@ -28,7 +28,7 @@ Item = TypeVar("Item")
 class _Embedded:
     fence: Fence
     sha256: str
-    vector: NDArray[np.float32]
+    vectors: Mapping[int, NDArray[np.float32]]
 
 
 class Moves:
@@ -37,36 +37,37 @@ class Moves:
     Every move but `claim` raises `OwnershipLost` when another attempt has taken the image over.
     """
 
-    def __init__(self, database: Database, worker: str, model_id: int, lease: timedelta = LEASE) -> None:
+    def __init__(self, database: Database, worker: str, lease: timedelta = LEASE) -> None:
         """Create the moves of one worker.
 
         Args:
-            database: where the images are.
+            database: where the images and the models are.
             worker: this worker's name, in leases and events.
-            model_id: the active model, whose vectors are kept.
             lease: how long a claim holds without being renewed.
         """
         self._database = database
         self._worker = worker
-        self._model_id = model_id
         self._lease = lease
         self._claims: Batcher[UUID, Work | None] = Batcher(self._flush_claims, max_size=_BATCH, max_wait=_WAIT_S)
         self._embedded = self._fenced(self._save_and_advance, fence=lambda item: item.fence)
-        self._finishes = self._fenced(lifecycle.finish, fence=lambda item: item.fence)
+        self._finishes: Batcher[Finish, bool] = Batcher(self._flush_finishes, max_size=_BATCH, max_wait=_WAIT_S)
         self._failures = self._fenced(lifecycle.fail, fence=lambda item: item.fence)
         self._releases = self._fenced(lifecycle.release, fence=lambda item: item.fence)
 
     async def claim(self, image_id: UUID) -> Work | None:
-        """Claim an image if it is due; None if it is not, or someone else has it."""
+        """Claim an image if it is due, for the models that are live now; None if it is not, or someone else has it."""
         return await self._claims.submit(image_id)
 
-    async def keep_vector(self, claim: Claim, vector: NDArray[np.float32]) -> None:
-        """Save the vector, and `embedding` → `indexing`, in one transaction."""
-        await self._embedded.submit(_Embedded(claim.fence, claim.sha256, vector))
+    async def keep_vectors(self, claim: Claim, vectors: Mapping[int, NDArray[np.float32]]) -> None:
+        """Save the vectors, by model id, and `embedding` → `indexing`, in one transaction."""
+        await self._embedded.submit(_Embedded(claim.fence, claim.sha256, vectors))
 
-    async def finish(self, claim: Claim) -> None:
-        """`indexing` → `done`."""
-        await self._finishes.submit(Finish(claim.fence, claim.payload_version))
+    async def finish(self, claim: Claim, model_ids: Collection[int]) -> bool:
+        """`indexing` → `done`, once the point is in the collections of these models; False: another one is active now.
+
+        Then the image is `pending` again, and costs no try.
+        """
+        return await self._finishes.submit(Finish(claim.fence, claim.payload_version, tuple(model_ids)))
 
     async def fail(self, failure: Failure) -> None:
         """→ `error`. PostgreSQL keeps no NUL in a text, and would refuse those that fail at the same time as well."""
@@ -90,17 +91,28 @@ class Moves:
 
     async def _flush_claims(self, ids: list[UUID]) -> list[Work | None]:
         async with self._database.begin() as session:
-            claims = await lifecycle.claim(session, list(set(ids)), self._worker, self._lease, model_id=self._model_id)
-            vectors = await embeddings.find(session, self._model_id, [claim.sha256 for claim in claims])
-        claimed = {claim.id: Work(claim, vector=vectors.get(claim.sha256)) for claim in claims}
+            models = await embedding_models.list_live(session)
+            active = models[0].id if models else None
+            claims = await lifecycle.claim(session, list(set(ids)), self._worker, self._lease, model_id=active)
+            hashes = [claim.sha256 for claim in claims]
+            known = {model.id: await embeddings.find(session, model.id, hashes) for model in models}
+        claimed = {claim.id: Work(claim, models, vectors=_of_hash(known, claim.sha256)) for claim in claims}
         # Of two submissions of one id, one gets the work.
         return [claimed.pop(id_, None) for id_ in ids]
+
+    async def _flush_finishes(self, items: list[Finish]) -> list[bool | Exception]:
+        async with self._database.begin() as session:
+            finished = await lifecycle.finish(session, items)
+            await reembeds.catch_up(session, {id_ for end in finished.values() for id_ in end.lacking})
+        return [finished[item.fence.id].done if item.fence.id in finished else _lost(item.fence) for item in items]
 
     async def _save_and_advance(self, session: AsyncSession, items: Sequence[_Embedded]) -> set[UUID]:
         # Of owned images alone: the vector of a deleted one, whose thumbnail may be purged, must not come back.
         owned = await lifecycle.advance(session, [item.fence for item in items])
-        kept = {item.sha256: item.vector for item in items if item.fence.id in owned}
-        await embeddings.save(session, self._model_id, kept)
+        kept = [item for item in items if item.fence.id in owned]
+        for model_id in sorted({id_ for item in kept for id_ in item.vectors}):
+            vectors = {item.sha256: item.vectors[model_id] for item in kept if model_id in item.vectors}
+            await embeddings.save(session, model_id, vectors)
         return owned
 
     def _fenced(
@@ -111,10 +123,14 @@ class Moves:
         async def flush(items: list[Item]) -> list[Exception | None]:
             async with self._database.begin() as session:
                 owned = await move(session, items)
-            fences = [fence(item) for item in items]
-            return [
-                None if held.id in owned else OwnershipLost(f"image {held.id}, attempt {held.attempt}")
-                for held in fences
-            ]
+            return [None if held.id in owned else _lost(held) for held in map(fence, items)]
 
         return Batcher(flush, max_size=_BATCH, max_wait=_WAIT_S)
+
+
+def _of_hash(known: Mapping[int, Mapping[str, NDArray[np.float32]]], sha256: str) -> dict[int, NDArray[np.float32]]:
+    return {model_id: vectors[sha256] for model_id, vectors in known.items() if sha256 in vectors}
+
+
+def _lost(fence: Fence) -> OwnershipLost:
+    return OwnershipLost(f"image {fence.id}, attempt {fence.attempt}")

@@ -18,14 +18,17 @@ from common.db import operations
 from common.db.engine import Database
 from common.db.lifecycle import LEASE
 from common.db.operations import NewOperation, OperationClaim
-from common.errors import InfrastructureError, OwnershipLost
-from worker.retry import GiveUp, decide_retry
+from common.errors import ConfigurationError, Conflict, InfrastructureError, InvalidInput, NotFound, OwnershipLost
+from worker.retry import GiveUp, Retry, decide_retry
 
 log = structlog.get_logger(__name__)
 
 _POLL_S = 2.0
 _REPORT_EVERY_S = 0.5
 _AT_ONCE = timedelta(0)
+
+_HOPELESS = ConfigurationError | Conflict | InvalidInput | NotFound
+"""What was asked for can't be done, however often it is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +145,9 @@ class Operations:
                 await operations.start_unless_queued(session, outcome.follow_up)
 
     async def _settle(self, claim: OperationClaim, error: Exception) -> None:
-        verdict = decide_retry(
-            error,
-            attempt=claim.attempt,
-            tries_left=claim.tries_left,
-            jitter=random.random(),  # noqa: S311
-        )
-        outage = isinstance(error, InfrastructureError)
-        log.warning("operation_failed", error=str(error), final=isinstance(verdict, GiveUp), exc_info=not outage)
+        verdict = _decide(claim, error)
+        expected = isinstance(error, InfrastructureError | _HOPELESS)
+        log.warning("operation_failed", error=str(error), final=isinstance(verdict, GiveUp), exc_info=not expected)
         if isinstance(verdict, GiveUp):
             with suppress(InfrastructureError):  # its lease runs out, and it is buried
                 async with self._database.begin() as session:
@@ -163,6 +161,17 @@ class Operations:
                 await operations.release(session, claim, delay, refund=refund, error=reason)
         except InfrastructureError as error:  # its lease runs out, and somebody claims it then
             log.warning("operation_not_put_back", error=str(error))
+
+
+def _decide(claim: OperationClaim, error: Exception) -> Retry | GiveUp:
+    if isinstance(error, _HOPELESS):
+        return GiveUp(error.code, str(error))
+    return decide_retry(
+        error,
+        attempt=claim.attempt,
+        tries_left=claim.tries_left,
+        jitter=random.random(),  # noqa: S311
+    )
 
 
 def _lost(claim: OperationClaim) -> OwnershipLost:

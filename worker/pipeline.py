@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing
 from datetime import timedelta
 from functools import partial
@@ -33,9 +33,17 @@ class Pipeline:
     """
 
     def __init__(
-        self, stages: Sequence[Stage], moves: Moves, leases: Leases, *, images_in_flight: int, gate: Gate | None = None
+        self,
+        stages: Sequence[Stage],
+        moves: Moves,
+        leases: Leases,
+        *,
+        images_in_flight: int,
+        gate: Gate | None = None,
+        on_done: Callable[[UUID], None] = lambda _: None,
     ) -> None:
         self._stages = stages
+        self._on_done = on_done
         self._gate = gate
         self._moves = moves
         self._leases = leases
@@ -129,7 +137,7 @@ class Pipeline:
                     raise OwnershipLost(f"the lease of attempt {work.claim.attempt} was lost before {stage.name}")
                 with STAGE_SECONDS.labels(stage.name).time():
                     await stage.run(work)
-            await self._moves.finish(work.claim)
+            done = await self._moves.finish(work.claim, work.indexed)
         except OwnershipLost:
             self._end("ownership_lost")
         except asyncio.CancelledError:
@@ -138,7 +146,9 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 - `decide_retry` says what each means
             await asyncio.shield(self._settle(work, error))
         else:
-            self._end("done")
+            self._end("done" if done else "postponed")
+            if done:
+                self._on_done(work.claim.id)
 
     async def _settle(self, work: Work, error: Exception) -> None:
         """Write down what an attempt's failure means for its image."""

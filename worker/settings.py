@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from common.attributes import SearchSettings
 from common.db import quarantine
 from common.db.lifecycle import LEASE
+from common.duplicates import DuplicateSettings
 from common.settings import (
     BreakerSettings,
     DatabaseSettings,
@@ -64,4 +65,5 @@ class WorkerSettings(ServiceSettings):
     breakers: BreakerSettings = BreakerSettings()
     search: SearchSettings = SearchSettings()
     search_log: SearchLogSettings = SearchLogSettings()
+    duplicates: DuplicateSettings = DuplicateSettings()
     log: LogSettings = LogSettings()

@@ -130,9 +130,8 @@ class Sweeper:
 
     async def _sync_payloads(self) -> int:
         async with self._database.begin() as session:
-            model = await embedding_models.find_active(session)
-            stale = await images.find_stale_payloads(session, limit=_BATCH) if model else []
-        if model is not None:
-            for image in stale:
-                await sync_payload(self._database, self._vectors, model, image)
+            models = await embedding_models.list_live(session)
+            stale = await images.find_stale_payloads(session, limit=_BATCH) if models else []
+        for image in stale:
+            await sync_payload(self._database, self._vectors, models, image)
         return len(stale)

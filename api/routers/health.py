@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from common import jobs
 from common.breakers import DATABASE, EMBEDDER, REDIS, STORAGE, VECTORS, Breakers
-from common.readiness import Ready, probe, probe_embedder
+from common.readiness import Ready, find_live_models, probe, probe_embedder
 
 router = APIRouter(tags=["health"])
 
@@ -23,8 +23,9 @@ async def ready(request: Request) -> Response:
     """Answer 200 when everything that requests need works, 503 with the state of each dependency otherwise."""
     state = request.state
     breakers: Breakers = state.breakers
-    (embedder, model), others = await asyncio.gather(
+    (embedder, model), live, others = await asyncio.gather(
         probe_embedder(state.embedder, breakers[EMBEDDER]),
+        find_live_models(state.database),
         asyncio.gather(
             probe(DATABASE, state.database.ping, breakers[DATABASE]),
             probe(STORAGE, state.storage.ping, breakers[STORAGE]),
@@ -33,7 +34,7 @@ async def ready(request: Request) -> Response:
             *(ask() for ask in state.neighbours),
         ),
     )
-    return Ready.of([*others, embedder], model).response()
+    return Ready.of([*others, embedder], model, live).response()
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)

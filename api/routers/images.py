@@ -110,10 +110,10 @@ async def edit_image(
     check_values(edit.attributes, settings.search.attributes)
     async with database.begin() as session:
         image = await images.edit(session, owner, image_id, edit.model_dump(exclude_unset=True))
-        model = await embedding_models.find_active(session)
-    if model is not None:
-        await try_sync_payload(database, vectors, model, image)
-    return ImageOut.of(image, model)
+        models = await embedding_models.list_live(session)
+    if models:
+        await try_sync_payload(database, vectors, models, image)
+    return ImageOut.of(image, models[0] if models else None)
 
 
 @router.delete(

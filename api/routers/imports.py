@@ -38,7 +38,7 @@ _ACCEPTED: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _require_enabled(settings: SettingsDep) -> None:
+async def _require_enabled(settings: SettingsDep) -> None:
     if not settings.imports.enabled:
         raise Forbidden("import by URL is switched off here: IMPORT__ENABLED", code="import_disabled")
 

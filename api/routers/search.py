@@ -16,12 +16,13 @@ from api.dependencies import (
     VectorsDep,
     WindowDep,
 )
+from api.examples import Example
 from api.facets import Facets, count_facets
 from api.paging import Window
 from api.schemas.images import ImageOut
 from api.schemas.problem import problems
 from api.schemas.search import FacetsOut, SearchOut, SearchQuery, SearchResult
-from api.similarity import Example, Results
+from api.similarity import Results
 from api.uploads import receive_form
 from common.embedding import MAX_TEXT_CHARS
 from common.errors import ImageTooLarge, InvalidInput
@@ -123,6 +124,7 @@ async def search_facets(database: DatabaseDep, vectors: VectorsDep, wanted: Filt
 def _answer(results: Results, facets: Facets | None) -> SearchOut:
     return SearchOut(
         model=results.label,
+        trial=results.trial,
         results=[SearchResult(score=score, image=ImageOut.of(image, results.model)) for score, image in results.ranked],
         no_good_match=results.no_good_match,
         next_cursor=encode_seen(results.seen) if results.seen else None,

@@ -10,11 +10,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from api.attributes import parse_conditions
 from api.cursors import MAX_LIMIT
+from api.examples import Example
 from api.facets import Facets
 from api.ranking import Ranking
 from api.schemas.images import ImageOut
 from api.schemas.text import STORABLE, JsonObject, Text
-from api.similarity import Example
 from common.attributes import Declared
 from common.embedding import MAX_TEXT_CHARS
 from common.vectors.base import MAX_FACETS, Facet, Filter
@@ -207,7 +207,8 @@ class SearchOut(BaseModel):
         }
     )
 
-    model: str
+    model: str = Field(description="The model that ranked the results; all pages of a search are by the same.")
+    trial: bool = Field(default=False, description="Whether that is not the active model, but one on trial.")
     results: list[SearchResult]
     no_good_match: bool = Field(
         default=False,

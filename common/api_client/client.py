@@ -19,6 +19,7 @@ from common.api_client.patience import Patience
 from common.api_client.problems import detail_of, problem_of, reason_of
 from common.errors import ImageTooLarge
 from common.status import SETTLED
+from common.tls import verify
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -58,7 +59,9 @@ class ApiClient:
             raise ApiUnavailable(f"{url} is no web address") from error
         # A proxy for the internet has no business between us and this very machine.
         trust_env = host not in _LOOPBACK
-        self._http = httpx.AsyncClient(base_url=self.url, timeout=_TIMEOUT, trust_env=trust_env, transport=transport)
+        self._http = httpx.AsyncClient(
+            base_url=self.url, timeout=_TIMEOUT, verify=verify(url), trust_env=trust_env, transport=transport
+        )
 
     async def __aenter__(self) -> Self:
         return self

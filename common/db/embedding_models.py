@@ -1,16 +1,19 @@
-"""Which model is active is a row: everything that writes or searches vectors asks here."""
+"""Which models are live, and which is active, are rows: everything that writes or searches vectors asks here.
+
+How they come and go is `common.db.model_lifecycle`'s.
+"""
 
 import hashlib
 import re
+from collections.abc import Sequence
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from common.db.model_lock import change_models
 from common.db.models import EmbeddingModel
 from common.embedding import ModelInfo
 from common.errors import ConfigurationError, NotFound
-
-_TAKE_TURNS = text("SELECT pg_advisory_xact_lock(720_575_940_380)")
 
 
 def label(model: EmbeddingModel) -> str:
@@ -23,9 +26,25 @@ async def find_active(session: AsyncSession) -> EmbeddingModel | None:
     return await session.scalar(select(EmbeddingModel).where(EmbeddingModel.state == "active"))
 
 
+async def list_live(session: AsyncSession) -> list[EmbeddingModel]:
+    """Return every model whose collection is kept up to date: the active one, then the building ones by age."""
+    query = select(EmbeddingModel).where(EmbeddingModel.state != "retired")
+    # `active` comes before `building`.
+    return list(await session.scalars(query.order_by(EmbeddingModel.state, EmbeddingModel.id)))
+
+
 async def list_all(session: AsyncSession) -> list[EmbeddingModel]:
-    """Return every model whose collection may hold vectors."""
-    return list(await session.scalars(select(EmbeddingModel).where(EmbeddingModel.state != "retired")))
+    """Return every model there has been, the oldest first."""
+    return list(await session.scalars(select(EmbeddingModel).order_by(EmbeddingModel.id)))
+
+
+def find_trial(live: Sequence[EmbeddingModel]) -> EmbeddingModel | None:
+    """Return which of the live models may answer a share of the searches: the youngest that is filled, and new.
+
+    One that was active before has been tried.
+    """
+    fit = [model for model in live if model.state == "building" and model.filled_at and not model.promoted_at]
+    return fit[-1] if fit else None
 
 
 async def find_labelled(session: AsyncSession, wanted: str) -> list[int]:
@@ -50,7 +69,7 @@ async def settle_active(session: AsyncSession, served: ModelInfo) -> EmbeddingMo
     """
     active = await find_active(session)
     if active is None:
-        await session.execute(_TAKE_TURNS)
+        await change_models(session)
         active = await find_active(session)
     if active is None:
         return await _activate(session, served)
@@ -58,24 +77,31 @@ async def settle_active(session: AsyncSession, served: ModelInfo) -> EmbeddingMo
         raise ConfigurationError(
             f"the embedder serves {served.label} (preprocess {served.preprocess_version}), but the images here are "
             f"indexed with {label(active)} (preprocess {active.preprocess_version}): configure the embedder for that "
-            "model, or re-embed with `likeness reembed`",
+            "model; to change to the other, serve both (EMBEDDER__ALSO) and run "
+            f"`likeness reembed --model {served.label}`",
             code="wrong_model",
         )
     return active
 
 
 async def _activate(session: AsyncSession, served: ModelInfo) -> EmbeddingModel:
-    model = EmbeddingModel(
+    model = new_model(served, "active")
+    model.filled_at = model.promoted_at = await session.scalar(select(func.now()))
+    session.add(model)
+    await session.flush()
+    return model
+
+
+def new_model(served: ModelInfo, state: str) -> EmbeddingModel:
+    """Return the row of a model that there is none of yet."""
+    return EmbeddingModel(
         name=served.name,
         pretrained=served.pretrained,
         dim=served.dim,
         preprocess_version=served.preprocess_version,
-        state="active",
+        state=state,
         collection=_collection_name(served),
     )
-    session.add(model)
-    await session.flush()
-    return model
 
 
 def _collection_name(served: ModelInfo) -> str:

@@ -11,6 +11,8 @@ from sqlalchemy import func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from common.db import likenesses
+from common.db.criteria import NEVER
 from common.db.lifecycle import LEASE
 from common.db.models import OWNER, Folder, Image, ImageEvent, Tombstone
 from common.errors import NotFound
@@ -260,15 +262,20 @@ async def delete(session: AsyncSession, owner_id: UUID, image_id: UUID) -> str |
     Raises:
         NotFound: not one of the owner's images.
     """
-    deleted = await session.scalars(
-        sql_delete(Image).where(Image.id == image_id, Image.owner_id == owner_id).returning(Image.sha256)
-    )
-    hashes: list[str | None] = list(deleted)
-    if not hashes:
+    row = (
+        await session.execute(
+            sql_delete(Image)
+            .where(Image.id == image_id, Image.owner_id == owner_id)
+            .returning(Image.sha256, Image.compared_by)
+        )
+    ).one_or_none()
+    if row is None:
         raise NotFound(f"there is no image {image_id}", code="image_not_found")
-    sha256 = hashes[0]
+    sha256: str | None = row.sha256
     if sha256 is not None:
         await bury_remains(session, image_id, sha256)
+        if row.compared_by != NEVER:
+            await likenesses.lose_copy(session, owner_id, sha256)
     return sha256
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import and_, func, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from common.db.models import Embedding, Image
+from common.db.models import Embedding, Image, Indexing
 from common.status import LEASED, ImageStatus
 
 _UNCHANGED = text(
@@ -58,11 +58,18 @@ class Entry:
 
 
 async def read_page(
-    session: AsyncSession, model_id: int | None, *, after: Position | None, limit: int, grace: timedelta
+    session: AsyncSession,
+    model_id: int | None,
+    *,
+    after: Position | None,
+    limit: int,
+    grace: timedelta,
+    indexed: bool = False,
 ) -> list[Entry]:
     """Return up to `limit` rows that have bytes in the order of hash and id, of those after the position.
 
-    What is not `done` counts as settled when it has not changed for the time of `grace`.
+    What is not `done` counts as settled when it has not changed for the time of `grace`. `indexed`: only what is `done`
+    and has its point in the model's collection.
     """
     old = and_(Image.status.notin_([*LEASED, ImageStatus.CREATED]), Image.updated_at <= func.now() - grace)
     at_rest = or_(Image.status == ImageStatus.DONE, old)
@@ -73,6 +80,9 @@ async def read_page(
         .order_by(Image.sha256, Image.id)
         .limit(limit)
     )
+    if indexed:
+        query = query.join(Indexing, and_(Indexing.image_id == Image.id, Indexing.model_id == model_id))
+        query = query.where(Image.status == ImageStatus.DONE)
     if after is not None:
         query = query.where(tuple_(Image.sha256, Image.id) > after)
     return [Entry(*row) for row in await session.execute(query)]

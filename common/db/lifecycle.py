@@ -16,6 +16,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from common.db.model_lock import hold_models
 from common.db.models import TRIES
 from common.status import Visibility
 
@@ -79,10 +80,25 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """An image whose point is in the vector index, filtered by the payload of that version."""
+    """An image whose point is in the collections of these models, filtered by the payload of that version."""
 
     fence: Fence
     payload_version: int
+    model_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What came of a `Finish`.
+
+    Attributes:
+        done: whether the image is `done`; else it is `pending` again, its try given back, as the model that is active
+            by now is not among those whose collections it is in.
+        lacking: the building models among whose points it is not.
+    """
+
+    done: bool
+    lacking: tuple[int, ...]
 
 
 LOG_MOVES = """
@@ -148,11 +164,50 @@ WITH held AS (
 
 _ADVANCE = _fenced("", "'embedding'", "status = 'indexing'")
 
-_FINISH = _fenced(
-    "payload_version int",
-    "'indexing'",
-    "status = 'done', lease_owner = NULL, lease_until = NULL, indexed_at = now(), "
-    "indexed_version = held.payload_version",
+_FINISH = text(
+    """
+WITH written AS MATERIALIZED (
+    SELECT image_id, model_id
+      FROM unnest(CAST(:image_ids AS uuid[]), CAST(:model_ids AS int[])) AS given(image_id, model_id)
+      JOIN embedding_models ON embedding_models.id = model_id AND state <> 'retired'
+), held AS (
+    SELECT images.id, images.status, images.lease_owner, fence.payload_version,
+           NOT EXISTS (
+               SELECT FROM embedding_models WHERE state = 'active'
+                  AND (images.id, embedding_models.id) NOT IN (SELECT image_id, model_id FROM written)
+           ) AS served
+      FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[]), CAST(:payload_version AS int[]))
+           AS fence(id, attempt, payload_version)
+      JOIN images ON images.id = fence.id AND images.attempt = fence.attempt
+     WHERE images.status = 'indexing' AND images.lease_until > now()
+     ORDER BY images.id FOR UPDATE OF images
+), moved AS (
+    UPDATE images
+       SET updated_at = now(), lease_owner = NULL, lease_until = NULL,
+           status = CASE WHEN served THEN 'done' ELSE 'pending' END,
+           indexed_at = CASE WHEN served THEN now() ELSE indexed_at END,
+           indexed_version = CASE WHEN served THEN held.payload_version ELSE indexed_version END,
+           next_run_at = CASE WHEN served THEN next_run_at ELSE now() END,
+           tries_left = tries_left + (NOT served)::int
+      FROM held WHERE images.id = held.id
+    RETURNING images.id, held.status AS from_status, images.status AS to_status, images.attempt,
+              held.lease_owner AS worker, CASE WHEN NOT served THEN 'model_changed' END AS error_code, served
+), outdated AS (
+    DELETE FROM indexings USING moved
+     WHERE image_id = moved.id AND (image_id, model_id) NOT IN (SELECT image_id, model_id FROM written)
+), added AS (
+    INSERT INTO indexings (model_id, image_id)
+    SELECT model_id, image_id FROM written JOIN moved ON moved.id = image_id
+    ON CONFLICT DO NOTHING
+), logged AS (
+    INSERT INTO image_events (image_id, from_status, to_status, attempt, worker, error_code)
+    SELECT id, from_status, to_status, attempt, worker, error_code FROM moved
+)
+SELECT id, served,
+       ARRAY(SELECT embedding_models.id FROM embedding_models
+              WHERE state = 'building'
+                AND (moved.id, embedding_models.id) NOT IN (SELECT image_id, model_id FROM written)) AS lacking
+  FROM moved"""
 )
 
 _FAIL = _fenced(
@@ -218,7 +273,8 @@ WITH held AS (
      WHERE images.status = 'done'
      ORDER BY images.id FOR UPDATE OF images
 ), moved AS (
-    UPDATE images SET status = 'pending', tries_left = :tries, next_run_at = now(), updated_at = now()
+    UPDATE images SET status = 'pending', tries_left = :tries, next_run_at = now(), updated_at = now(),
+                      compared_by = least(compared_by, 1)  -- `criteria.AGAIN`
       FROM held WHERE images.id = held.id
     RETURNING images.id, held.status AS from_status, images.status AS to_status, attempt,
               :redone_by AS worker, :code AS error_code
@@ -271,11 +327,23 @@ async def advance(session: AsyncSession, fences: Sequence[Fence]) -> set[UUID]:
     return await _move(session, _ADVANCE, fences)
 
 
-async def finish(session: AsyncSession, finishes: Sequence[Finish]) -> set[UUID]:
-    """`indexing` → `done`; return those that were still owned."""
-    return await _move(
-        session, _FINISH, [item.fence for item in finishes], payload_version=[item.payload_version for item in finishes]
+async def finish(session: AsyncSession, finishes: Sequence[Finish]) -> dict[UUID, Finished]:
+    """`indexing` → `done`, or back to `pending`; return what came of those that were still owned.
+
+    Which model is active can't change before this transaction ends.
+    """
+    await hold_models(session)
+    rows = await session.execute(
+        _FINISH,
+        {
+            "ids": [item.fence.id for item in finishes],
+            "attempts": [item.fence.attempt for item in finishes],
+            "payload_version": [item.payload_version for item in finishes],
+            "image_ids": [item.fence.id for item in finishes for _ in item.model_ids],
+            "model_ids": [model_id for item in finishes for model_id in item.model_ids],
+        },
     )
+    return {row.id: Finished(row.served, tuple(row.lacking)) for row in rows}
 
 
 async def fail(session: AsyncSession, failures: Sequence[Failure]) -> set[UUID]:

@@ -90,6 +90,7 @@ class Image(Base):
             "updated_at",
             postgresql_where=text("status = 'done' AND payload_version <> indexed_version"),
         ),
+        Index("ix_images_compared_by", "compared_by", postgresql_where=text("status = 'done'")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -137,6 +138,9 @@ class Image(Base):
     indexed_version: Mapped[int] = mapped_column(server_default="0")
     """… and the version the index holds: where the two differ on a `done` image, the index lags behind."""
 
+    compared_by: Mapped[int] = mapped_column(server_default="0")
+    """By which criteria its duplicates were looked for, see `common.db.criteria`; 0: they have not been yet."""
+
     created_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
     updated_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
     indexed_at: Mapped[Timestamp | None]
@@ -174,7 +178,11 @@ class Tombstone(Base):
 
 
 class EmbeddingModel(Base):
-    """A model and the collection that holds its vectors; exactly one is active."""
+    """A model and the collection that holds its vectors.
+
+    `active`: exactly one, which searches ask and `done` speaks of. `building`: kept up to date, not searched; it is
+    being filled, or was active before. `retired`: nothing of it is kept but this row. Those not retired are *live*.
+    """
 
     __tablename__ = "embedding_models"
     __table_args__ = (
@@ -193,6 +201,20 @@ class EmbeddingModel(Base):
     thresholds: Mapped[dict[str, Any] | None]
     """What its scores mean, `common.calibration.Thresholds`; None: nobody has measured that."""
     created_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
+    filled_at: Mapped[Timestamp | None]
+    """When a fill last found that no `done` image lacks its point here."""
+    promoted_at: Mapped[Timestamp | None]
+    """When it became active last; None: it never was."""
+
+
+class Indexing(Base):
+    """An image's point is in a model's collection, as far as the image is `done`."""
+
+    __tablename__ = "indexings"
+    __table_args__ = (Index("ix_indexings_image_id", "image_id"),)
+
+    model_id: Mapped[int] = mapped_column(ForeignKey("embedding_models.id"), primary_key=True)
+    image_id: Mapped[UUID] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), primary_key=True)
 
 
 class Embedding(Base):

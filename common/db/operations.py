@@ -22,6 +22,10 @@ from common.status import OperationStatus
 AUDIT = "audit"
 CALIBRATE = "calibrate"
 """The kind of operation that compares rows, objects and vectors; see `worker.audit`."""
+REEMBED = "reembed"
+"""The kind that fills a model's collection; see `worker.reembed` and `common.db.reembeds`."""
+RETIRE = "retire"
+"""The kind that removes what is left of a retired model; see `worker.reembed`."""
 
 KEPT = timedelta(days=90)
 """How long an operation is remembered after its end."""

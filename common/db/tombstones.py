@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from common.db.duplicate_models import Fingerprint
 from common.db.models import Embedding, Image, Tombstone
 
 _LOCK_HASH = text("SELECT pg_advisory_xact_lock(hashtextextended(:hash, 0))")
@@ -34,8 +35,9 @@ async def lock_for_purge(session: AsyncSession, sha256: str) -> bool:
 
 
 async def forget_embeddings(session: AsyncSession, sha256: str) -> None:
-    """Remove the cached vectors of bytes that no image uses."""
+    """Remove the cached vectors and the perceptual hash of bytes that no image uses, or that are decoded again."""
     await session.execute(delete(Embedding).where(Embedding.sha256 == sha256))
+    await session.execute(delete(Fingerprint).where(Fingerprint.sha256 == sha256))
 
 
 async def remove(session: AsyncSession, image_ids: Sequence[UUID]) -> None:

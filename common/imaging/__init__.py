@@ -7,11 +7,14 @@
 from common.imaging.decode import decode
 from common.imaging.formats import HEAD_BYTES, ImageFormat, sniff
 from common.imaging.header import Header, read_header
+from common.imaging.perceptual import HASH_BITS, HASH_VERSION, perceptual_hash
 from common.imaging.policy import SizePolicy
 from common.imaging.resize import PREPROCESS_VERSION, Preprocess, model_pixels
-from common.imaging.thumbnail import THUMBNAIL_MEDIA_TYPE, THUMBNAIL_SIDE, thumbnail
+from common.imaging.thumbnail import THUMBNAIL_MEDIA_TYPE, THUMBNAIL_SIDE, shrink, thumbnail
 
 __all__ = [
+    "HASH_BITS",
+    "HASH_VERSION",
     "HEAD_BYTES",
     "PREPROCESS_VERSION",
     "THUMBNAIL_MEDIA_TYPE",
@@ -22,7 +25,9 @@ __all__ = [
     "SizePolicy",
     "decode",
     "model_pixels",
+    "perceptual_hash",
     "read_header",
+    "shrink",
     "sniff",
     "thumbnail",
 ]

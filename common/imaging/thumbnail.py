@@ -15,12 +15,17 @@ _RESAMPLE = Image.Resampling.BILINEAR
 _REDUCING_GAP = 2.0
 
 
+def shrink(image: Image.Image, side: int = THUMBNAIL_SIDE) -> Image.Image:
+    """Return an RGB image with its longer side at most `side` pixels; small ones are returned as they are."""
+    longest = max(image.size)
+    if longest <= side:
+        return image
+    size = max(1, round(image.width * side / longest)), max(1, round(image.height * side / longest))
+    return image.resize(size, _RESAMPLE, reducing_gap=_REDUCING_GAP)
+
+
 def thumbnail(image: Image.Image, side: int = THUMBNAIL_SIDE) -> bytes:
     """Encode an RGB image as WebP, its longer side at most `side` pixels; small images keep their size."""
-    longest = max(image.size)
-    if longest > side:
-        size = max(1, round(image.width * side / longest)), max(1, round(image.height * side / longest))
-        image = image.resize(size, _RESAMPLE, reducing_gap=_REDUCING_GAP)
     file = BytesIO()
-    image.save(file, "WEBP", quality=_QUALITY, method=_METHOD)
+    shrink(image, side).save(file, "WEBP", quality=_QUALITY, method=_METHOD)
     return file.getvalue()

@@ -239,6 +239,9 @@ class VectorIndex(Protocol):
     async def count(self, collection: Collection) -> int:
         """Return how many points the collection holds, exactly."""
 
+    async def drop(self, collection: Collection) -> None:
+        """Remove a collection that nobody uses any more, with all its points; one that is not there is fine."""
+
     async def ping(self) -> None:
         """Return if the index answers."""
 

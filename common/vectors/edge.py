@@ -129,6 +129,12 @@ class EdgeIndex:
         """See `VectorIndex.count`."""
         return await self._run(self._reader, lambda: self._shard(collection).count())
 
+    async def drop(self, collection: Collection) -> None:
+        """See `VectorIndex.drop`."""
+        shard = self._shards.pop(collection, None)
+        await self._run(self._reader, lambda: None, bounded=False)  # what is being read is read to its end
+        await self._run(self._writer, lambda: self._drop(collection, shard), bounded=False)
+
     async def ping(self) -> None:
         """See `VectorIndex.ping`. Says whether both threads get to work."""
         await self._run(self._writer, lambda: None)
@@ -157,6 +163,11 @@ class EdgeIndex:
     def _open(self, collection: Collection) -> None:
         if collection not in self._shards:  # another call to `ensure` may have come first
             self._shards[collection] = Shard.open(self._path, collection, self._attributes)
+
+    def _drop(self, collection: Collection, shard: Shard | None) -> None:
+        if shard is not None:
+            shard.close()
+        Shard.remove(self._path, collection)
 
     def _close(self) -> None:
         self._reader.shutdown()

@@ -114,6 +114,16 @@ class Shard:
             engine.flush()
         return cls(engine, folder)
 
+    @staticmethod
+    def remove(root: Path, collection: Collection) -> None:
+        """Remove the collection's folder, which is not open; half of one would not be opened again."""
+        folder = root / collection.name
+        if folder.exists():
+            doomed = root / f".dropped-{collection.name}"
+            shutil.rmtree(doomed, ignore_errors=True)
+            folder.rename(doomed)
+            shutil.rmtree(doomed)
+
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; returns when they are on disk."""
         for some in _batches(points):

@@ -208,6 +208,13 @@ class QdrantIndex:
         async with self._asking(collection):
             return (await self._client.count(collection.name, exact=True)).count
 
+    async def drop(self, collection: Collection) -> None:
+        """See `VectorIndex.drop`."""
+        self._ensured.discard(collection)
+        async with self._asking(collection):
+            if await self._client.collection_exists(collection.name):
+                await self._client.delete_collection(collection.name)
+
     async def ping(self) -> None:
         """See `VectorIndex.ping`. Asks for something that needs the API key, unlike the server's own health checks."""
         async with self._asking():

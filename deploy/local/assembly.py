@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from common.db.migrate import upgrade
 from deploy.local.errors import SettingsInvalid, WrongSchema
 from deploy.local.home import Home
-from deploy.local.model import choose_model, find_indexed_model
+from deploy.local.model import choose_model, find_live_models
 from deploy.local.ports import choose_ports
 from deploy.local.services import PythonService, create_app, create_embedder
 from deploy.local.stores import Stores
@@ -32,6 +32,6 @@ async def assemble(home: Home, port: int, stores: Stores) -> Sequence[PythonServ
         await asyncio.to_thread(upgrade, stores.database_url)
     except CommandError as error:
         raise WrongSchema(f"{home.path} was last used by a newer version of Likeness: {error}") from error
-    model = choose_model(configured, await find_indexed_model(stores.database_url))
+    model = choose_model(configured, await find_live_models(stores.database_url))
     embedder = create_embedder(choose_ports(1)[0], model)
     return embedder, create_app(port, stores.environment(), embedder, home.folder("qdrant"))

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from common.tls import verify
 from deploy.local.launcher import Launcher
 from deploy.local.ports import LOOPBACK
 from deploy.local.service import NotReady
@@ -50,7 +51,7 @@ class PythonService:
     async def probe(self) -> None:
         """Return when `/ready` answers 200."""
         try:
-            async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+            async with httpx.AsyncClient(trust_env=False, timeout=5, verify=verify(self.url)) as client:
                 response = await client.get(f"{self.url}/ready")
                 self.answer = response.json()
         except (httpx.HTTPError, ValueError):

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-import open_clip
 import torch
 from PIL import Image
 from torch import Tensor
 
 from embedder.demo.scenes import Scene, draw_scene, random_scene
 from embedder.demo.weights import Preprocess
+from embedder.lean import open_clip
 
 _BATCH = 100  # pictures through the model at once
 

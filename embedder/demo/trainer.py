@@ -2,7 +2,6 @@
 
 from typing import Final
 
-import open_clip
 import torch
 from torch import Tensor
 from torch.optim import AdamW
@@ -12,6 +11,7 @@ from embedder.demo import weights
 from embedder.demo.batches import Batch
 from embedder.demo.evaluate import Evaluation, draw_scenes, embed_images, embed_texts, evaluate
 from embedder.demo.objective import objective
+from embedder.lean import open_clip
 
 _LEARNING_RATE: Final = 2e-3
 _WEIGHT_DECAY: Final = 0.02

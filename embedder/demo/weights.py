@@ -4,11 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import open_clip
 import torch
 from PIL import Image
 from safetensors.torch import save as serialised
 from torch import Tensor
+
+from embedder.lean import open_clip
 
 NAME: Final = "likeness-demo"
 FOLDER: Final = Path(__file__).parents[1] / "models"

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import ingest, recall, search
-from tests.benchmarks.measurements import AtLeast, AtMost, Measurements
+from tests.benchmarks import ingest, near_duplicates, recall, search
+from tests.benchmarks.measurements import AtLeast, AtMost, Figure, Measurements
 
 BENCHMARKS: Mapping[str, Callable[[], Measurements]] = {
     "ingest": ingest.measure,
+    "near_duplicates": near_duplicates.measure,
     "recall": recall.measure,
     "search": search.measure,
 }
@@ -57,10 +58,13 @@ def _table(results: Mapping[str, Measurements]) -> Table:
     return table
 
 
-def _shown(figure: float | Sequence[float] | AtLeast | AtMost) -> str:
-    if isinstance(figure, Sequence):
-        return ", ".join(f"{item:.2f}" for item in figure)
-    return str(figure) if isinstance(figure, AtLeast | AtMost) else f"{figure:.3f}"
+def _shown(figure: Figure) -> str:
+    match figure:
+        case list():
+            return ", ".join(f"{item:.2f}" for item in figure)
+        case float():
+            return f"{figure:.3f}"
+    return str(figure)
 
 
 if __name__ == "__main__":

@@ -36,4 +36,5 @@ class AtMost:
         return f"{self.value:.3f} (at most {self.target:g})"
 
 
-Measurements = Mapping[str, float | Sequence[float] | AtLeast | AtMost]
+Figure = str | float | Sequence[float] | AtLeast | AtMost
+Measurements = Mapping[str, Figure]

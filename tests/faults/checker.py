@@ -20,6 +20,7 @@ from common.db.models import TRIES
 from common.settings import S3Settings
 from common.status import SETTLED, ImageStatus
 from common.storage import S3ObjectStore, object_key, thumbnail_key
+from common.tls import verify
 from tests.faults.auditing import audit
 from tests.faults.history import Event, read
 from tests.faults.system import System
@@ -212,8 +213,8 @@ async def _read(system: System) -> Stores:
 
 async def _points(system: System, collection: str) -> dict[str, dict[str, Any]]:
     points: dict[str, dict[str, Any]] = {}
-    offset: str | None = None
-    async with httpx.AsyncClient(base_url=system.vectors_url, trust_env=False) as client:
+    offset, url = None, system.vectors_url
+    async with httpx.AsyncClient(base_url=url, trust_env=False, verify=verify(url)) as client:
         while True:
             body = {"limit": _PAGE, "offset": offset, "with_payload": True, "with_vector": True}
             response = await client.post(f"/collections/{collection}/points/scroll", json=body)

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 import httpx
 import psutil
 
+from common.tls import verify
 from deploy.local.launcher import GuardedProcess, Launcher
 from deploy.local.service import NotReady, Service
 from deploy.local.services import PythonService
@@ -142,7 +143,7 @@ class Module(PythonService):
     async def probe(self) -> None:
         """Return when `/health` answers 200."""
         try:
-            async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
+            async with httpx.AsyncClient(trust_env=False, timeout=2, verify=verify(self.url)) as client:
                 response = await client.get(f"{self.url}/health")
         except httpx.TransportError:
             raise NotReady from None

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from common.db.migrate import upgrade
+from common.tls import verify
 from deploy.local.home import Home
 from deploy.local.launcher import Launcher
 from deploy.local.lock import locked
@@ -86,7 +87,7 @@ class System:
 
     async def script(self, url: str, **script: object) -> None:
         """Tell one of the scripted servers how to behave, past its line."""
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=verify(url)) as client:
             (await client.put(f"{url}/script", json=script)).raise_for_status()
 
     async def answer(self, answer: str) -> None:
@@ -169,7 +170,7 @@ async def _assemble(home: Home, launcher: Launcher, stack: AsyncExitStack) -> Sy
         ORDERS: str(orders.folder),
     }
     api = Module("api", "api.main", api_port, settings)
-    client = httpx.AsyncClient(base_url=api.url, timeout=30, trust_env=False)
+    client = httpx.AsyncClient(base_url=api.url, timeout=60, trust_env=False)
     vectors = Module("vectors", "tests.fakes.qdrant_server", vectors_port, {}, str(vectors_port))
     embedder = Module("embedder", "tests.fakes.embedder_server", embedder_port, {}, str(embedder_port))
     return System(

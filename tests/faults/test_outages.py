@@ -52,7 +52,7 @@ async def test_embedder_answers_nonsense(system: System, traffic: Traffic, verdi
     for answer in sorted(ANSWERS.keys() - {"right", "slow"}):
         await system.answer(answer)
         ids = await traffic.send(*pictures(3))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not await codes(system, ids):  # noqa: ASYNC110 - in the worker
                 await asyncio.sleep(0.05)
     outcome = await verdict()

@@ -5,6 +5,7 @@ from time import monotonic
 
 import httpx
 
+from common.tls import verify
 from tests.faults.boundaries import BOUNDARIES
 from tests.faults.checker import settle
 from tests.faults.conftest import Verdict
@@ -49,8 +50,9 @@ async def test_frozen_past_its_lease(system: System, traffic: Traffic, verdict: 
 
 async def ownerships_lost(worker: Process[Module]) -> float:
     """Return how many attempts of a worker found that their image was another's."""
-    async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
-        metrics = (await client.get(f"{worker.service.url}/metrics")).text
+    url = f"{worker.service.url}/metrics"
+    async with httpx.AsyncClient(trust_env=False, timeout=60, verify=verify(url)) as client:
+        metrics = (await client.get(url)).text
     wanted = 'likeness_images_processed_total{outcome="ownership_lost"} '
     found = [line.removeprefix(wanted) for line in metrics.splitlines() if line.startswith(wanted)]
     return float(found[0]) if found else 0

@@ -11,7 +11,7 @@ from tests.fixtures.fault_proxy import FaultProxy
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connect = Callable[[], Awaitable[Connection]]
-PATIENCE_S = 30
+PATIENCE_S = 60
 
 
 class Server:

@@ -93,7 +93,7 @@ async def pipeline(stores: Stores) -> AsyncIterator[RecordingPipeline]:
 
 
 async def next_id(pipeline: RecordingPipeline) -> UUID:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         return await pipeline.ids.get()
 
 
@@ -155,7 +155,7 @@ async def test_a_stop_waits_for_the_last_words_on_a_job(
     monkeypatch.setattr(Worker, "finish_job", finish_late)
     running = asyncio.create_task(run_worker(recording.context, settings_for(stores.redis_url), stop))
     await jobs.hint(redis, [uuid4()])
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await said.wait()
     stop.set()
     ended, _ = await asyncio.wait([running], timeout=0.5)
@@ -172,7 +172,7 @@ async def test_without_redis_a_worker_works_and_stops(monkeypatch: pytest.Monkey
     recording, stop = RecordingPipeline(), asyncio.Event()
     with structlog.testing.capture_logs() as logs:
         running = asyncio.create_task(run_worker(recording.context, settings_for("redis://127.0.0.1:1/0"), stop))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while [entry["event"] for entry in logs].count("hints_unavailable") < 2:  # noqa: ASYNC110 - a list of logs
                 await asyncio.sleep(0.01)
         assert recording.sweeper.running, "the sweep needs no hints"

@@ -1,7 +1,6 @@
 """What stages see in images, on a real PostgreSQL: fenced, replaced by each run, and the owner's word is final."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -19,10 +18,8 @@ from worker.work import Work
 
 
 @pytest.fixture
-async def labels(database: Database) -> AsyncIterator[Labels]:
-    opened = Labels(database)
-    yield opened
-    await opened.close()
+def labels(database: Database) -> Labels:
+    return Labels(database)
 
 
 async def claim(database: Database, image_id: UUID) -> Work:

@@ -37,7 +37,7 @@ async def model(database: Database) -> EmbeddingModel:
 
 @pytest.fixture
 async def moves(database: Database, model: EmbeddingModel) -> AsyncIterator[Moves]:
-    opened = Moves(database, "worker-a", model.id)
+    opened = Moves(database, "worker-a")
     yield opened
     await opened.close()
 
@@ -60,7 +60,7 @@ async def test_a_claim_brings_what_the_pipeline_needs(database: Database, moves:
     (row,) = await record_pending(database, new_image(category="shoes", tags=["brown"]))
     work = await moves.claim(row.id)
     assert work is not None
-    assert (work.data, work.pixels, work.vector, work.thumbnail) == (None, None, None, None)
+    assert (work.data, work.pixels, work.vectors, work.thumbnail) == (None, {}, {}, None)
     assert not work.embedded_before
     shared = {"id", "owner_id", "folder_id", "sha256", "object_key", "media_type", "byte_size", "category", "tags"}
     assert {name: getattr(work.claim, name) for name in shared} == {name: getattr(row, name) for name in shared}
@@ -80,7 +80,7 @@ async def test_of_many_claims_of_one_image_one_gets_the_work(
     database: Database, moves: Moves, model: EmbeddingModel
 ) -> None:
     (row,) = await pending(database, 1)
-    other = Moves(database, "worker-b", model.id)
+    other = Moves(database, "worker-b")
     works = await asyncio.gather(*(each.claim(row.id) for _ in range(10) for each in (moves, other)))
     assert sum(work is not None for work in works) == 1
     await other.close()
@@ -111,12 +111,12 @@ async def test_a_vector_of_another_model_is_no_vector(database: Database, moves:
 async def test_the_whole_way(database: Database, moves: Moves, model: EmbeddingModel) -> None:
     rows = await pending(database, 10)
     claims = await claim(moves, *rows)
-    await asyncio.gather(*(moves.keep_vector(item, unit_vector(at)) for at, item in enumerate(claims)))
+    await asyncio.gather(*(moves.keep_vectors(item, {model.id: unit_vector(at)}) for at, item in enumerate(claims)))
     assert await statuses(database, *rows) == ["indexing"] * 10
     async with database.begin() as session:
         kept = await embeddings.find(session, model.id, [item.sha256 for item in claims])
     assert all(np.array_equal(kept[item.sha256], unit_vector(at)) for at, item in enumerate(claims))
-    await asyncio.gather(*map(moves.finish, claims))
+    await asyncio.gather(*(moves.finish(item, [model.id]) for item in claims))
     assert await statuses(database, *rows) == ["done"] * 10
 
 
@@ -161,20 +161,22 @@ async def test_a_failure_in_a_hostile_images_words_harms_no_other(database: Data
     assert (await load(database, rows[0].id)).error_message == "a chunk named \N{REPLACEMENT CHARACTER}\x1b[31m"
 
 
-@pytest.mark.parametrize("move", ["keep_vector", "finish", "fail", "release"])
-async def test_who_lost_an_image_is_told_and_neighbours_move_on(database: Database, moves: Moves, move: str) -> None:
+@pytest.mark.parametrize("move", ["keep_vectors", "finish", "fail", "release"])
+async def test_who_lost_an_image_is_told_and_neighbours_move_on(
+    database: Database, moves: Moves, model: EmbeddingModel, move: str
+) -> None:
     rows = await pending(database, 3)
     claims = await claim(moves, *rows)
     if move == "finish":
-        await asyncio.gather(*(moves.keep_vector(item, unit_vector()) for item in claims))
+        await asyncio.gather(*(moves.keep_vectors(item, {model.id: unit_vector()}) for item in claims))
     await expire_lease(database, rows[1].id)
 
     async def go(item: Claim) -> None:
         match move:
-            case "keep_vector":
-                await moves.keep_vector(item, unit_vector())
+            case "keep_vectors":
+                await moves.keep_vectors(item, {model.id: unit_vector()})
             case "finish":
-                await moves.finish(item)
+                await moves.finish(item, [model.id])
             case "fail":
                 await moves.fail(Failure(item.fence, "broken", "It is broken."))
             case _:
@@ -182,7 +184,7 @@ async def test_who_lost_an_image_is_told_and_neighbours_move_on(database: Databa
 
     outcomes = await asyncio.gather(*map(go, claims), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [type(None), OwnershipLost, type(None)]
-    after = {"keep_vector": "indexing", "finish": "done", "fail": "error", "release": "pending"}[move]
+    after = {"keep_vectors": "indexing", "finish": "done", "fail": "error", "release": "pending"}[move]
     assert await statuses(database, *rows) == [after, "embedding", after]
 
 
@@ -190,7 +192,9 @@ async def test_the_vector_of_a_lost_image_is_not_kept(database: Database, moves:
     owned, lost = await pending(database, 2)
     claims = await claim(moves, owned, lost)
     await expire_lease(database, lost.id)
-    await asyncio.gather(*(moves.keep_vector(item, unit_vector()) for item in claims), return_exceptions=True)
+    await asyncio.gather(
+        *(moves.keep_vectors(item, {model.id: unit_vector()}) for item in claims), return_exceptions=True
+    )
     async with database.begin() as session:
         kept = await embeddings.find(session, model.id, [owned.sha256, lost.sha256])
     assert set(kept) == {owned.sha256}
@@ -209,23 +213,25 @@ async def test_renewing_tells_what_is_still_owned(database: Database, moves: Mov
     assert after > before
 
 
-async def test_a_failed_transaction_reaches_every_caller(moves: Moves, database: Database) -> None:
+async def test_a_failed_transaction_reaches_every_caller(
+    moves: Moves, database: Database, model: EmbeddingModel
+) -> None:
     rows = await pending(database, 3)
     claims = await claim(moves, *rows)
     async with database.begin() as session:
         await session.execute(text("ALTER TABLE embeddings RENAME TO elsewhere"))
     outcomes = await asyncio.gather(
-        *(moves.keep_vector(item, unit_vector()) for item in claims), return_exceptions=True
+        *(moves.keep_vectors(item, {model.id: unit_vector()}) for item in claims), return_exceptions=True
     )
     assert all(isinstance(outcome, Exception) for outcome in outcomes)
     assert await statuses(database, *rows) == ["embedding"] * 3, "one transaction: no vector, no move"
 
 
 async def test_close_writes_what_waits(database: Database, model: EmbeddingModel) -> None:
-    moves = Moves(database, "worker-a", model.id)
+    moves = Moves(database, "worker-a")
     (row,) = await pending(database, 1)
     (owned,) = await claim(moves, row)
-    writing = asyncio.create_task(moves.keep_vector(owned, unit_vector()))
+    writing = asyncio.create_task(moves.keep_vectors(owned, {model.id: unit_vector()}))
     await asyncio.sleep(0)
     await moves.close()
     await writing

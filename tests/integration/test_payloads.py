@@ -81,7 +81,7 @@ async def test_searches_follow_an_edit(
 ) -> None:
     edited = await edit(database, image, category=None, tags=["red"])
     assert not await in_step(database, image)
-    await sync_payload(database, index, model, edited)
+    await sync_payload(database, index, [model], edited)
     assert await in_step(database, image)
     assert await found(index, model, tags=("red",)) == [image.id]
     assert await found(index, model, category="shoes") == []
@@ -91,7 +91,7 @@ async def test_what_is_not_done_has_no_payload_yet(
     database: Database, index: UnreliableIndex, model: EmbeddingModel
 ) -> None:
     (waiting,) = await record_pending(database, new_image())
-    await sync_payload(database, index, model, await edit(database, waiting, category="hats"))
+    await sync_payload(database, index, [model], await edit(database, waiting, category="hats"))
     assert index.payloads == []
     assert not await in_step(database, waiting)
 
@@ -102,9 +102,9 @@ async def test_an_outage_is_left_to_the_sweep(
     edited = await edit(database, image, category="hats")
     index.down = True
     with pytest.raises(VectorIndexUnavailable):
-        await sync_payload(database, index, model, edited)
+        await sync_payload(database, index, [model], edited)
     with structlog.testing.capture_logs() as logs:
-        await try_sync_payload(database, index, model, edited)
+        await try_sync_payload(database, index, [model], edited)
     assert [(entry["event"], entry["code"]) for entry in logs] == [("payload_postponed", "vector_index_unavailable")]
     assert not await in_step(database, image)
 
@@ -127,9 +127,9 @@ async def test_an_edit_overtaken_by_a_later_one_does_not_have_the_last_word(
     database: Database, index: UnreliableIndex, model: EmbeddingModel, image: Image
 ) -> None:
     async def later() -> None:
-        await sync_payload(database, index, model, await edit(database, image, category="later"))
+        await sync_payload(database, index, [model], await edit(database, image, category="later"))
 
-    await sync_payload(database, Overtaken(index, later), model, await edit(database, image, category="earlier"))
+    await sync_payload(database, Overtaken(index, later), [model], await edit(database, image, category="earlier"))
     assert await found(index, model, category="later") == [image.id]
     assert await in_step(database, image)
 
@@ -138,7 +138,7 @@ async def test_many_edits_at_once_end_with_the_last(
     database: Database, index: UnreliableIndex, model: EmbeddingModel, image: Image
 ) -> None:
     async def change(number: int) -> None:
-        await sync_payload(database, index, model, await edit(database, image, category=str(number)))
+        await sync_payload(database, index, [model], await edit(database, image, category=str(number)))
 
     await asyncio.gather(*map(change, range(20)))
     last = await load(database, image.id)
@@ -155,5 +155,5 @@ async def test_an_image_deleted_meanwhile_is_nobodys_business(
             await images.delete(session, LOCAL_OWNER_ID, image.id)
         await index.delete(Collection(model.collection, model.dim), [image.id])
 
-    await sync_payload(database, Overtaken(index, delete), model, await edit(database, image, category="hats"))
+    await sync_payload(database, Overtaken(index, delete), [model], await edit(database, image, category="hats"))
     assert await found(index, model) == []

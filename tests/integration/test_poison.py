@@ -28,14 +28,15 @@ from worker.leases import Leases
 from worker.moves import Moves
 from worker.pipeline import Pipeline
 
-async def main(url, model_id, poison):
+async def main(url, poison):
     database = Database(DatabaseSettings(url=SecretStr(url)))
-    moves = Moves(database, f"worker-{os.getpid()}", int(model_id))
+    moves = Moves(database, f"worker-{os.getpid()}")
 
     async def embed(work):
         if work.claim.id == UUID(poison):
             os.kill(os.getpid(), signal.SIGKILL)
-        await moves.keep_vector(work.claim, unit_vector())
+        work.indexed = {model.id for model in work.models}
+        await moves.keep_vectors(work.claim, dict.fromkeys(work.indexed, unit_vector()))
 
     pipeline = Pipeline([StepStage("embed", embed)], moves, Leases(moves), images_in_flight=64)
     async with database.begin() as session:
@@ -48,10 +49,10 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-async def live(url: str, model_id: int, poison: UUID) -> int:
+async def live(url: str, poison: UUID) -> int:
     """Let a worker process everything that is due; return how it ended."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", WORKER, url, str(model_id), str(poison)),
+        *(sys.executable, "-c", WORKER, url, str(poison)),
         cwd=Path(__file__).parents[2],
         stdout=asyncio.subprocess.DEVNULL,
     )
@@ -75,14 +76,14 @@ async def is_work_left(database: Database) -> bool:
 async def test_poison_takes_its_neighbours_down_twice_and_then_dies_alone(
     database: Database, database_url: str
 ) -> None:
-    model = await activate_model(database)
+    await activate_model(database)
     poison, *innocent = await record_pending(database, *(new_image() for _ in range(8)))
     for image in (poison, *innocent):  # one worker has died already; a process less to start
         await expire_lease(database, image.id, tries_left=TRIES - 1)
 
     ends = []
     while await is_work_left(database):
-        ends.append(await live(database_url, model.id, poison.id))
+        ends.append(await live(database_url, poison.id))
         await outlive(database)
 
     assert ends.count(-signal.SIGKILL) == TRIES - 1

@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from common.errors import ConfigurationError
-from common.serving import serving
+from common.serving import _listen, serving
 from deploy.local.ports import choose_ports
 
 HOST = "127.0.0.1"
@@ -134,3 +134,16 @@ async def test_signals_are_left_to_the_process(port: int) -> None:
             assert (await get(port)).text == "hello"
     finally:
         loop.remove_signal_handler(signal.SIGUSR2)
+
+
+async def test_answers_are_not_held_back_for_acknowledgements(port: int) -> None:
+    accepted = asyncio.get_running_loop().create_future()
+
+    async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    async with await asyncio.start_server(accept, sock=_listen(HOST, port)):
+        _, writer = await asyncio.open_connection(HOST, port)
+        assert await accepted != 0
+        writer.close()

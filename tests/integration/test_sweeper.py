@@ -202,7 +202,7 @@ async def test_searches_are_forgotten_in_their_time(bench: Bench) -> None:
 
 
 async def test_a_database_without_a_model_is_tidied_too(database: Database, index: UnreliableIndex) -> None:
-    moves = Moves(database, "sweeping", 1)
+    moves = Moves(database, "sweeping")
     pipeline = Pipeline([], moves, Leases(moves), images_in_flight=1)
     (image,) = await record_done(database, new_image())
     async with database.begin() as session:
@@ -241,7 +241,7 @@ async def test_it_sweeps_at_the_start_and_again_and_stops_when_cancelled(bench: 
     (first,) = await record_pending(bench.database, new_image())
     running = asyncio.create_task(bench.create_sweeper(0.01).run())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await bench.stage.entered.acquire()
             (second,) = await record_pending(bench.database, new_image())
             await bench.stage.entered.acquire()
@@ -258,7 +258,7 @@ async def test_nothing_counts_as_hinted_at_the_start(bench: Bench) -> None:
     (image,) = await record_pending(bench.database, new_image())
     running = asyncio.create_task(bench.sweeper.run())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await bench.stage.entered.acquire()
     finally:
         running.cancel()

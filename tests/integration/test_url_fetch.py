@@ -13,7 +13,7 @@ from worker.url_fetch import Fetcher, Internet, Network
 
 BODY = b"the bytes of a picture" * 5000
 LIMIT = 200_000
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 SHORT_S = 0.5
 """For what never ends by itself."""
 

@@ -78,6 +78,7 @@ async def test_a_worker_with_all_it_needs_is_ready(probe: httpx.AsyncClient) -> 
             {"name": "embedder", "ok": True, "needed": True, "detail": "serving", "breaker": "closed"},
         ],
         "model": None,
+        "building": [],
         "demo": False,
     }
 

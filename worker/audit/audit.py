@@ -18,7 +18,7 @@ from common.db.operations import AUDIT, NewOperation, OperationClaim
 from common.errors import ConfigurationError
 from common.storage import ORIGINALS, THUMBNAILS, ListedObject, ObjectStore, object_key, thumbnail_key
 from common.vectors.base import Collection, VectorIndex
-from worker.audit.images import ActiveModel, Finding, ImageCheck
+from worker.audit.images import AuditedModel, Finding, ImageCheck
 from worker.audit.objects import ObjectCheck
 from worker.audit.points import PointCheck
 from worker.audit.repair import Repair
@@ -85,21 +85,22 @@ class _Audit:
         self._grace = grace
         self._report = Report(fix=params.fix, sample=params.sample)
         self._total = 0
+        self._checked_again = 0
 
     async def run(self) -> Report:
         """Walk over rows, objects and points; what is mended is counted as found, too."""
         async with self._database.begin() as session:
-            active = await embedding_models.find_active(session)
-            models = await embedding_models.list_all(session)
+            rows = await embedding_models.list_live(session)
             images = await inventory.count_images(session)
-        collections = {model.id: await self._open(model) for model in models}
-        fit = [collection for collection in collections.values() if collection is not None]
+        models = [AuditedModel(row, await self._open(row)) for row in rows]
+        fit = [model.collection for model in models if model.collection is not None]
         # An original and a thumbnail for each image: about, as the same bytes are stored once.
-        sizes = [images, images, images, *[await self._vectors.count(collection) for collection in fit]]
+        walks = [images] * (2 + max(1, len(models)))
+        sizes = [*walks, *[await self._vectors.count(collection) for collection in fit]]
         self._total = sum(size if self._params.sample is None else min(size, self._params.sample) for size in sizes)
 
-        model = None if active is None else ActiveModel(active, collections[active.id])
-        await self._audit_images(model)
+        for model in (*models, None)[: max(1, len(models))]:
+            await self._audit_images(model)
         for prefix, make_key in ((ORIGINALS, object_key), (THUMBNAILS, thumbnail_key)):
             await self._audit_objects(prefix, start=self._sampled(make_key(_random_hash())))
         for collection in fit:
@@ -116,28 +117,38 @@ class _Audit:
             return None
         return collection
 
-    async def _audit_images(self, model: ActiveModel | None) -> None:
+    async def _audit_images(self, model: AuditedModel | None) -> None:
+        """Walk over the rows with the active model, or none; and with each other one over those in its collection."""
+        first = model is None or model.active
         check = ImageCheck(self._database, self._storage, self._vectors, model)
         repair = Repair(self._database, self._storage, self._vectors, model) if model and self._params.fix else None
-        read = partial(self._read_rows, None if model is None else model.row.id)
+        read = partial(self._read_rows, None if model is None else model.row.id, not first)
         start = self._sampled((_random_hash(), UUID(int=0)))
         async for page in walk(read, lambda entry: entry.position, start=start, limit=self._params.sample):
             findings = await check.check(page)
             mended = await repair.repair(findings) if repair and findings else {}
             for finding in findings:
-                self._note(finding, mended.get(finding.image.id, frozenset()))
-            self._report.checked.images += len(page)
-            self._report.in_motion += sum(not entry.settled for entry in page)
+                where = None if first or model is None else f"in {model.row.collection}"
+                self._note(finding, mended.get(finding.image.id, frozenset()), where)
+            if first:
+                self._report.checked.images += len(page)
+                self._report.in_motion += sum(not entry.settled for entry in page)
+            else:
+                self._checked_again += len(page)
             await self._advance()
 
-    async def _read_rows(self, model_id: int | None, after: inventory.Position | None, limit: int) -> list[Entry]:
+    async def _read_rows(
+        self, model_id: int | None, indexed: bool, after: inventory.Position | None, limit: int
+    ) -> list[Entry]:
         async with self._database.begin() as session:
-            return await inventory.read_page(session, model_id, after=after, limit=limit, grace=self._grace)
+            return await inventory.read_page(
+                session, model_id, after=after, limit=limit, grace=self._grace, indexed=indexed
+            )
 
-    def _note(self, finding: Finding, mended: frozenset[Mismatch]) -> None:
+    def _note(self, finding: Finding, mended: frozenset[Mismatch], where: str | None) -> None:
         image = finding.image
         for problem in sorted(finding.problems):
-            detail = None
+            detail = where
             if problem is Mismatch.OBJECT_MISSING:
                 detail = f"{image.object_key}, uploaded as {image.filename!r}"
             elif problem is Mismatch.OBJECT_WRONG_SIZE:
@@ -179,7 +190,8 @@ class _Audit:
 
     async def _advance(self) -> None:
         checked = self._report.checked
-        await self._progress.advance(checked.images + checked.objects + checked.points, self._total)
+        done = checked.images + self._checked_again + checked.objects + checked.points
+        await self._progress.advance(done, self._total)
 
 
 def _random_hash() -> str:

@@ -32,19 +32,25 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class ActiveModel:
-    """The active model, and its collection if that is fit for use."""
+class AuditedModel:
+    """A live model, and its collection if that is fit for use."""
 
     row: EmbeddingModel
     collection: Collection | None
+
+    @property
+    def active(self) -> bool:
+        """Whether all that is `done` must be in its collection; in a building one's is what is noted to be there."""
+        return self.row.state == "active"
 
 
 class ImageCheck:
     """Checks pages of rows that follow each other in the order of their hashes."""
 
     def __init__(
-        self, database: Database, storage: ObjectStore, vectors: VectorIndex, model: ActiveModel | None
+        self, database: Database, storage: ObjectStore, vectors: VectorIndex, model: AuditedModel | None
     ) -> None:
+        """Check by a model; objects are looked at with the active one, or none."""
         self._database = database
         self._storage = storage
         self._vectors = vectors
@@ -56,7 +62,7 @@ class ImageCheck:
         if not entries:
             return []
         problems: dict[Image, set[Mismatch]] = {entry.image: set() for entry in entries}
-        sizes = await self._check_objects(problems)
+        sizes = await self._check_objects(problems) if self._model is None or self._model.active else {}
         if self._model is not None:
             self._check_embeddings(self._model.row, entries, problems)
             if self._model.collection is not None:
@@ -114,7 +120,7 @@ class ImageCheck:
                 problems[image].add(Mismatch.PAYLOAD_STALE)
 
     async def _check_vectors(
-        self, model: ActiveModel, collection: Collection, problems: dict[Image, set[Mismatch]]
+        self, model: AuditedModel, collection: Collection, problems: dict[Image, set[Mismatch]]
     ) -> None:
         """Compare the vectors of those images that have both, a point and a cached one."""
         both = [

@@ -9,15 +9,16 @@ from uuid import UUID
 
 import structlog
 
-from common.db import embeddings, inventory, lifecycle, tombstones
+from common.db import embedding_models, embeddings, indexings, inventory, lifecycle, reembeds, tombstones
 from common.db.engine import Database
 from common.db.lifecycle import Fence
+from common.db.model_lock import hold_models
 from common.db.models import EmbeddingModel, Image
 from common.errors import ObjectCorrupt, ObjectNotFound
 from common.payloads import payload_of, sync_payload
 from common.storage import ObjectStore
 from common.vectors.base import Collection, Point, VectorIndex, validate_points
-from worker.audit.images import ActiveModel, Finding
+from worker.audit.images import AuditedModel, Finding
 from worker.audit.report import Mismatch
 
 log = structlog.get_logger(__name__)
@@ -39,7 +40,10 @@ class Remedy(Enum):
     SYNC = frozenset({Mismatch.PAYLOAD_STALE})
     """Write the payload of its row."""
     REDO = _BY_PIPELINE | {Mismatch.PAYLOAD_STALE}
-    """Put it back to `pending`: the pipeline makes thumbnail, vector and point again, from the original."""
+    """Put it back to `pending`: the pipeline makes thumbnail, vector and point again, from the original.
+
+    What is missing of a building model alone is made again by its fill.
+    """
 
 
 def choose_remedy(problems: frozenset[Mismatch]) -> Remedy | None:
@@ -56,14 +60,14 @@ def choose_remedy(problems: frozenset[Mismatch]) -> Remedy | None:
 class Repair:
     """Mends images. Safe to repeat, beside the pipeline, edits and deletions, and beside another audit."""
 
-    def __init__(self, database: Database, storage: ObjectStore, vectors: VectorIndex, model: ActiveModel) -> None:
-        """Mend images of the active model.
+    def __init__(self, database: Database, storage: ObjectStore, vectors: VectorIndex, model: AuditedModel) -> None:
+        """Mend images, by one of the live models.
 
         Args:
             database: where the rows and the cached vectors are.
             storage: where the originals are.
             vectors: where the points belong.
-            model: the active model; without a fit collection, points and payloads stay as they are.
+            model: one of these; without a fit collection, points and payloads stay as they are.
         """
         self._database = database
         self._storage = storage
@@ -81,7 +85,7 @@ class Repair:
             if finding.image.id not in restored and not finding.problems & _ORIGINAL:
                 chosen[Remedy.REDO].append(finding)
         synced = await self._sync([finding.image for finding in chosen[Remedy.SYNC]])
-        redone = await self._redo(chosen[Remedy.REDO])
+        redone = await (self._redo if self._model.active else self._refill)(chosen[Remedy.REDO])
         mended = ((Remedy.RESTORE, restored), (Remedy.SYNC, synced), (Remedy.REDO, redone))
         return {id_: remedy.value for remedy, ids in mended for id_ in ids}
 
@@ -113,11 +117,25 @@ class Repair:
         await self._vectors.delete(collection, [image.id for image in images if image.id not in now])
         for image in images:
             if image.id in now and now[image.id].payload_version != image.payload_version:
-                await sync_payload(self._database, self._vectors, self._model.row, now[image.id])
+                await self._sync([now[image.id]])
 
     async def _sync(self, images: Sequence[Image]) -> set[UUID]:
+        async with self._database.begin() as session:
+            models = await embedding_models.list_live(session)
         for image in images:
-            await sync_payload(self._database, self._vectors, self._model.row, image)
+            await sync_payload(self._database, self._vectors, models, image)
+        return {image.id for image in images}
+
+    async def _refill(self, findings: Sequence[Finding]) -> set[UUID]:
+        """Leave images to the fill of a building model: they stay `done`, as nobody searches its collection."""
+        model_id, images = self._model.row.id, [finding.image for finding in findings]
+        if not images:
+            return set()
+        async with self._database.begin() as session:
+            await hold_models(session)
+            await indexings.remove(session, model_id, [image.id for image in images])
+            await embeddings.forget(session, model_id, [image.sha256 for image in images])
+            await reembeds.catch_up(session, [model_id])
         return {image.id for image in images}
 
     async def _redo(self, findings: Sequence[Finding]) -> set[UUID]:

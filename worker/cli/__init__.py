@@ -5,10 +5,13 @@ import typer
 from common.log import configure_logging
 from common.settings import LogSettings
 from worker.cli.auditing import audit
+from worker.cli.calibrating import calibrate
 from worker.cli.exits import EPILOG
 from worker.cli.importing import import_images
 from worker.cli.inspection import inspect_image
 from worker.cli.migrate import migrate
+from worker.cli.models import models, retire
+from worker.cli.reembedding import reembed
 from worker.cli.requeue import requeue
 from worker.cli.searches import show_searches
 from worker.cli.status import status
@@ -19,7 +22,11 @@ app.command("status", epilog=EPILOG)(status)
 app.command("requeue", epilog=EPILOG)(requeue)
 app.command("inspect", epilog=EPILOG)(inspect_image)
 app.command("audit", epilog=EPILOG)(audit)
+app.command("calibrate", epilog=EPILOG)(calibrate)
 app.command("searches", epilog=EPILOG)(show_searches)
+app.command("reembed", epilog=EPILOG)(reembed)
+app.command("models", epilog=EPILOG)(models)
+app.command("retire", epilog=EPILOG)(retire)
 app.command("import", epilog=EPILOG)(import_images)
 app.command("migrate", epilog=EPILOG)(migrate)
 

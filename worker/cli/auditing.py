@@ -5,17 +5,16 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from common.db import operations
-from common.db.engine import Database
 from common.db.models import Operation
 from common.db.operations import AUDIT, NewOperation
-from common.errors import LikenessError
 from common.status import OperationStatus
 from worker.audit.report import Report
-from worker.cli.console import notes, out, print_json, printable, say, table
+from worker.cli.console import out, print_json, printable, say, table
 from worker.cli.exits import Exit, plain_errors
+from worker.cli.following import follow as follow_operation
+from worker.cli.following import leaving_behind
 from worker.cli.options import Json
 from worker.cli.settings import CliSettings, read_settings
 from worker.cli.stores import open_database
@@ -23,9 +22,6 @@ from worker.cli.stores import open_database
 ORIGIN = "cli"
 SHOWN = 20
 """Ids of each kind that are printed for people; JSON has up to a thousand."""
-_POLL_S = 0.5
-_PATIENCE_S = 15.0
-_ENDED = frozenset({OperationStatus.DONE, OperationStatus.FAILED})
 
 
 @plain_errors()
@@ -63,42 +59,11 @@ async def _run(settings: CliSettings, wanted: NewOperation | UUID) -> Operation:
         if isinstance(wanted, UUID):
             async with database.begin() as session:
                 await operations.get(session, wanted)
-        try:
+        async with leaving_behind("The audit", f"likeness audit --follow {operation_id}"):
             if isinstance(wanted, NewOperation):
                 async with database.begin() as session:
                     await operations.start(session, wanted)
-            return await _follow(database, operation_id)
-        except (LikenessError, asyncio.CancelledError):
-            say(f"The audit goes on without this command: `likeness audit --follow {operation_id}`.")
-            raise
-
-
-async def _follow(database: Database, operation_id: UUID) -> Operation:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    # Without a terminal nothing moves, and so nothing is drawn.
-    progress = Progress(*columns, TimeElapsedColumn(), console=notes, transient=True, disable=not notes.is_terminal)
-    with progress:
-        return await _wait(database, operation_id, progress)
-
-
-async def _wait(database: Database, operation_id: UUID, progress: Progress) -> Operation:
-    task = progress.add_task("Waiting for a worker", total=None)
-    waited_s: float = 0
-    told: str | None = None
-    while True:
-        async with database.begin() as session:
-            found = await operations.get(session, operation_id)
-        if found.status in _ENDED:
-            return found
-        running = found.status == OperationStatus.RUNNING
-        description = "Auditing" if running else "Waiting for a worker"
-        progress.update(task, description=description, completed=found.done, total=found.total)
-        waited_s = 0 if running else waited_s + _POLL_S
-        problem = found.error or ("no worker has taken it yet; is one running?" if waited_s > _PATIENCE_S else None)
-        if problem is not None and problem != told:
-            say(f"Waiting: {problem}")
-            told = problem
-        await asyncio.sleep(_POLL_S)
+            return await follow_operation(database, operation_id, "Auditing")
 
 
 def _show(report: Report) -> None:

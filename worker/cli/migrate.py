@@ -3,10 +3,9 @@
 import asyncio
 
 import typer
-from alembic.util.exc import CommandError
 
 from common.db import overview
-from common.db.migrate import head_revision, upgrade
+from common.db.revision import head_revision
 from common.settings import DatabaseSettings
 from worker.cli.console import out, say
 from worker.cli.exits import Exit, plain_errors
@@ -17,6 +16,11 @@ from worker.cli.stores import open_database
 @plain_errors()
 def migrate() -> None:
     """Migrate the database up to the revision that this version needs. Running services wait while it lasts."""
+    # Alembic, which no other command needs, would slow them all.
+    from alembic.util.exc import CommandError  # noqa: PLC0415
+
+    from common.db.migrate import upgrade  # noqa: PLC0415
+
     settings = read_settings().database
     found, needed = asyncio.run(_find_revision(settings)), head_revision()
     if found == needed:

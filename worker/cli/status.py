@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from common.db import embedding_models, overview
+from common.db import embedding_models, model_overview, overview
+from common.db.model_overview import ModelOverview
 from common.db.models import EmbeddingModel
 from common.db.overview import Overview
 from common.errors import QueueUnavailable
 from common.status import ImageStatus
 from worker.cli.console import out, print_json, table
 from worker.cli.exits import Exit, plain_errors
+from worker.cli.models import as_data
 from worker.cli.options import Json
 from worker.cli.settings import CliSettings, read_settings
 from worker.cli.stores import Queue, look_into_queue, open_database
@@ -26,6 +28,7 @@ class Status:
 
     images: Overview
     model: EmbeddingModel | None
+    building: list[ModelOverview]
     revision: str | None
     queue: Queue | None
     """What Redis knows; None: it can't be reached."""
@@ -50,7 +53,7 @@ def status(
         typer.Option("--check", help="Exit with 1 when images are in error, leases have run out or breakers are open."),
     ] = False,
 ) -> None:
-    """Show images per state, the queue, the workers, what waits too long, expired leases and the active model."""
+    """Show images per state, the queue, the workers, what waits too long, expired leases and the models."""
     found = asyncio.run(_take(read_settings()))
     if as_json:
         print_json(_as_data(found))
@@ -64,11 +67,12 @@ async def _take(settings: CliSettings) -> Status:
     async with open_database(settings.database) as database, database.begin() as session:
         images = await overview.take(session)
         model = await embedding_models.find_active(session)
+        building = [each for each in await model_overview.take(session) if each.model.state == "building"]
         revision = await overview.find_revision(session)
     try:
-        return Status(images, model, revision, await look_into_queue(settings.redis), None)
+        return Status(images, model, building, revision, await look_into_queue(settings.redis), None)
     except QueueUnavailable as error:
-        return Status(images, model, revision, None, str(error))
+        return Status(images, model, building, revision, None, str(error))
 
 
 def _as_data(found: Status) -> dict[str, object]:
@@ -91,6 +95,7 @@ def _as_data(found: Status) -> dict[str, object]:
             "preprocess_version": model.preprocess_version,
             "collection": model.collection,
         },
+        "building": [as_data(each) for each in found.building],
         "revision": found.revision,
     }
 
@@ -114,7 +119,8 @@ def _show(found: Status) -> None:
         "model": "none yet" if model is None else f"{embedding_models.label(model)}, {model.dim} dimensions",
         "revision": found.revision or "none",
     }
-    for name, fact in facts.items():
+    building = (("building", f"{each.label}, {each.missing:,} images missing") for each in found.building)
+    for name, fact in (*facts.items(), *building):
         out.print(f"{name:>15}  {fact}", soft_wrap=True)
 
 

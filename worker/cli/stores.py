@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from common import jobs
 from common.db.engine import Database
-from common.db.migrate import check_revision
+from common.db.revision import check_revision
 from common.errors import DatabaseUnavailable, QueueUnavailable
 from common.settings import DatabaseSettings, RedisSettings
 from worker.heartbeat import WorkerState, find_workers

@@ -4,9 +4,20 @@ import asyncio
 import hashlib
 
 from common.budget import Budget
+from common.db.lifecycle import Claim
+from common.db.models import Image
 from common.errors import ObjectCorrupt
 from common.storage import ObjectStore
 from worker.work import Work
+
+
+async def read_original(storage: ObjectStore, image: Image | Claim) -> bytes:
+    """Return the bytes that were uploaded; raises `ObjectCorrupt` where others are stored."""
+    data = await storage.get(image.object_key, max_bytes=image.byte_size)
+    digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
+    if digest != image.sha256:
+        raise ObjectCorrupt(f"the stored bytes of image {image.id} are not those that were uploaded")
+    return data
 
 
 class Fetch:
@@ -27,10 +38,5 @@ class Fetch:
         """Set `work.data`, and `work.memory` to what it takes."""
         if work.embedded_before:
             return
-        claim = work.claim
-        work.memory = await self._memory.take(claim.byte_size)
-        data = await self._storage.get(claim.object_key, max_bytes=claim.byte_size)
-        digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
-        if digest != claim.sha256:
-            raise ObjectCorrupt(f"the stored bytes of image {claim.id} are not those that were uploaded")
-        work.data = data
+        work.memory = await self._memory.take(work.claim.byte_size)
+        work.data = await read_original(self._storage, work.claim)

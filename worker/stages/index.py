@@ -1,6 +1,9 @@
-"""Index: the vector becomes a point that searches find."""
+"""Index: the vectors become points that searches find."""
+
+from functools import partial
 
 from common.batcher import Batcher, blaming_one
+from common.db.models import EmbeddingModel
 from common.errors import LikenessError, VectorIndexRefused
 from common.payloads import payload_of
 from common.vectors.base import Collection, Point, VectorIndex, validate_points
@@ -18,24 +21,38 @@ class Index:
 
     name = "index"
 
-    def __init__(self, vectors: VectorIndex, collection: Collection) -> None:
+    def __init__(self, vectors: VectorIndex) -> None:
         self._vectors = vectors
-        self._collection = collection
-        self._points: Batcher[Point, None] = Batcher(
-            blaming_one(self._flush, VectorIndexRefused), max_size=_BATCH, max_wait=_WAIT_S
-        )
+        self._points: dict[Collection, Batcher[Point, None]] = {}
 
     async def run(self, work: Work) -> None:
-        """Write `work.vector` with the payload of the claimed row."""
+        """Write `work.vectors` with the payload of the claimed row, each to its model's collection."""
         if work.vector is None:
             raise RuntimeError("`embed` has not run")
-        point = Point(work.claim.id, work.vector, payload_of(work.claim))
+
+        async def index(model: EmbeddingModel) -> None:
+            if model.id in work.vectors:
+                await self._write(Collection(model.collection, model.dim), work, model.id)
+
+        await work.for_each_model(index)
+
+    async def _write(self, collection: Collection, work: Work, model_id: int) -> None:
+        point = Point(work.claim.id, work.vectors[model_id], payload_of(work.claim))
         try:
-            validate_points(self._collection, [point])
+            validate_points(collection, [point])
         except ValueError as error:  # what the embedder answers has been checked: this one was kept, and is spoilt
             raise LikenessError(str(error), code="vector_invalid") from error
-        await self._points.submit(point)
+        await self._vectors.ensure(collection)
+        await self._batches_of(collection).submit(point)
+        work.indexed.add(model_id)
 
-    async def _flush(self, points: list[Point]) -> list[None]:
-        await self._vectors.upsert(self._collection, points)
+    def _batches_of(self, collection: Collection) -> Batcher[Point, None]:
+        if collection not in self._points:
+            self._points[collection] = Batcher(
+                blaming_one(partial(self._flush, collection), VectorIndexRefused), max_size=_BATCH, max_wait=_WAIT_S
+            )
+        return self._points[collection]
+
+    async def _flush(self, collection: Collection, points: list[Point]) -> list[None]:
+        await self._vectors.upsert(collection, points)
         return [None] * len(points)

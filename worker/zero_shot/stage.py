@@ -4,6 +4,7 @@ import asyncio
 
 import numpy as np
 
+from common.db.embedding_models import label
 from common.embedder_client import ModelClient
 from worker.extensions import StageContext
 from worker.work import Work
@@ -37,7 +38,7 @@ class ZeroShot:
         """Keep the labels of the image, instead of those of an earlier run."""
         if work.vector is None:
             raise RuntimeError("`embed` has not run")
-        classifier = await self._classifier_of(self._context.embedder)
+        classifier = await self._classifier_of(self._context.embedder.serving(label(work.active)))
         found = select(classifier.score(work.vector), threshold=self._settings.threshold, most=self._settings.max)
         await self._context.labels.keep(work, self.name, found, hide=bool(found) if self._hides else None)
 

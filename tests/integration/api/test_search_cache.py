@@ -4,11 +4,12 @@ from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
 import httpx
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from api.settings import ApiSettings, CacheSettings
 from common.db.engine import Database
-from common.settings import SearchLogSettings
+from common.settings import RedisSettings, SearchLogSettings
 from common.vectors.base import VectorIndex
 from embedder.demo.scenes import Scene
 from tests.fixtures.fault_proxy import FaultProxy
@@ -42,7 +43,9 @@ async def test_a_known_search_needs_no_embedder(
     async with AsyncExitStack() as stack:
         embedder = await stack.enter_async_context(FaultProxy(urlsplit(api_settings.embedder.url).port or 0))
         line = api_settings.embedder.model_copy(update={"url": f"http://127.0.0.1:{embedder.port}"})
-        settings = api_settings.model_copy(update={"embedder": line})
+        # Patient with Redis: a loaded machine is no reason to ask the embedder.
+        patient = CacheSettings(timeout_s=30)
+        settings = api_settings.model_copy(update={"embedder": line, "cache": patient})
         async with running_api(settings, vectors) as client:
             ids = await uploaded_ids(client, *(drawn(scene, seed) for seed, scene in enumerate(SCENES)))
             await settled(client, ids)
@@ -56,10 +59,17 @@ async def test_a_known_search_needs_no_embedder(
         # Another process: it knows from Redis.
         async with running_api(settings, vectors) as client:
             assert (await by_text(client)).json() == found[0].json()
+        # A third, without Redis, has to ask.
+        await embedder.heal()
+        alone = settings.model_copy(update={"redis": RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))})
+        async with running_api(alone, vectors) as client:
+            for _ in range(2):
+                assert [ids_of(await by_text(client)), ids_of(await by_picture(client))] == [*map(ids_of, found)]
     async with database.begin() as session:
         rows = (await session.execute(text("SELECT kind, text, session, found FROM search_log ORDER BY id"))).all()
-    expected = [("text", TEXT, "visit-1", 2), ("picture", None, None, 2), ("text", TEXT, None, 2)]
-    assert [tuple(row) for row in rows] == [*expected, ("picture", None, None, 2), ("text", TEXT, None, 2)]
+    text_, picture = ("text", TEXT, None, 2), ("picture", None, None, 2)
+    first = ("text", TEXT, "visit-1", 2)
+    assert [tuple(row) for row in rows] == [first, picture, text_, picture, text_, text_, picture, text_, picture]
 
 
 async def test_what_was_deleted_is_not_shown_from_kept_answers(

@@ -16,7 +16,9 @@ from api.settings import ApiSettings
 from common.db.engine import Database
 from common.imaging import ImageFormat
 from common.storage import S3ObjectStore, object_key
+from common.vectors.base import VectorIndex
 from tests.fixtures import pictures
+from tests.fixtures.services import running_api
 from tests.fixtures.uploading import count_rows, upload, uploaded_ids
 
 
@@ -230,14 +232,16 @@ async def test_a_one_pixel_image_is_accepted(client: httpx.AsyncClient) -> None:
 
 
 async def test_an_upload_that_stalls_is_given_up(
-    client: httpx.AsyncClient, api_settings: ApiSettings, database: Database
+    api_settings: ApiSettings, vectors: VectorIndex, database: Database
 ) -> None:
-    reader, writer = await asyncio.open_connection(api_settings.http.host, api_settings.http.port)
-    head = b"POST /images/upload HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n"
-    writer.write(head + b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x")
-    async with asyncio.timeout(60):
-        answer = await reader.readuntil(b"\r\n")
+    limits = api_settings.upload.model_copy(update={"idle_timeout_s": 0.2})
+    async with running_api(api_settings.model_copy(update={"upload": limits}), vectors):
+        reader, writer = await asyncio.open_connection(api_settings.http.host, api_settings.http.port)
+        head = b"POST /images/upload HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n"
+        writer.write(head + b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x")
+        async with asyncio.timeout(60):
+            answer = await reader.readuntil(b"\r\n")
+        writer.close()
+        await writer.wait_closed()
     assert b"422" in answer
-    writer.close()
-    await writer.wait_closed()
     assert await count_rows(database) == 0

@@ -22,7 +22,7 @@ from tests.fixtures.auditing import NO_GRACE, Collected, ids
 from tests.fixtures.cli import Run
 from worker import operations as operations_module
 from worker.audit.audit import Audits
-from worker.cli import auditing
+from worker.cli import auditing, following
 from worker.operations import Operations
 
 
@@ -30,7 +30,7 @@ from worker.operations import Operations
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody wait long for anybody."""
     monkeypatch.setattr(operations_module, "_POLL_S", 0.02)
-    monkeypatch.setattr(auditing, "_POLL_S", 0.02)
+    monkeypatch.setattr(following, "_POLL_S", 0.02)
 
 
 @asynccontextmanager
@@ -116,7 +116,7 @@ async def test_an_audit_can_be_followed_again(run: Run, collected: Collected) ->
 async def test_without_a_worker_it_says_what_it_waits_for(
     run: Run, collected: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auditing, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(following, "_PATIENCE_S", 0.05)
     command = asyncio.ensure_future(run("audit"))
     for _ in range(50):  # until it has lost patience
         await asyncio.sleep(0.02)

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -34,6 +35,7 @@ from worker.context import WorkerContext
 from worker.leases import Leases
 from worker.moves import Moves
 from worker.pipeline import Pipeline
+from worker.served import ServedModels
 from worker.stages.embed import Embed
 from worker.stages.index import Index
 from worker.sweeper import Sweeper
@@ -49,15 +51,15 @@ class NoModel(EmbedderClient):
         super().__init__(EmbedderClientSettings())
         self.asked = 0
 
-    async def encode_pixels(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+    async def encode_pixels(self, images: Sequence[NDArray[np.uint8]], **_: Any) -> list[NDArray[np.float32]]:
         self.asked += len(images)
         raise EmbedderUnavailable("there is no model")
 
 
 def sweeper(collected: Collected, model: EmbedderClient) -> Sweeper:
     """A worker that goes on with whatever is due, on the real stages from `embed` on."""
-    moves = Moves(collected.database, "working", collected.model.id)
-    stages: list[Stage] = [Embed(model, moves, 16), Index(collected.index, collected.collection)]
+    moves = Moves(collected.database, "working")
+    stages: list[Stage] = [Embed(ServedModels(model), moves, 16), Index(collected.index)]
     pipeline = Pipeline(stages, moves, Leases(moves), images_in_flight=4)
     return Sweeper(collected.database, collected.storage, collected.index, pipeline, interval_s=FOREVER_S)
 

@@ -123,7 +123,7 @@ async def test_a_worker_that_stops_puts_back_what_it_is_at(database: Database) -
 
     operation_id = await start(database)
     running = asyncio.create_task(loop(database, forever).run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await entered.wait()
     running.cancel()
     await asyncio.wait([running])
@@ -150,7 +150,7 @@ async def test_whoever_lost_it_stops_and_writes_nothing(database: Database, noti
         raise AssertionError
 
     operation_id = await start(database)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert await loop(database, lose, renew_every_s=0.01 if noticed_by == "lease" else None).run_next()
     assert cancelled.is_set() == (noticed_by == "lease")
     row = await load(database, operation_id)
@@ -168,7 +168,7 @@ async def test_a_lease_is_renewed_for_as_long_as_it_takes(database: Database, mo
     monkeypatch.setattr(operations, "renew", counted)
 
     async def slow(_: OperationClaim, __: Progress) -> Outcome:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await renewed.wait()
         return Outcome({})
 
@@ -187,7 +187,7 @@ async def test_the_loop_does_what_comes_until_it_is_cancelled(
     async def is_done() -> bool:
         return (await load(database, operation_id)).status == "done"
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await until(is_done)
     running.cancel()
     await asyncio.wait([running])
@@ -223,7 +223,7 @@ async def test_a_sample_after_the_index_came_back_waits_until_all_have_noticed(d
 
 async def test_a_start_counts_as_a_return_of_the_index(database: Database) -> None:
     running = asyncio.create_task(schedule(database).run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await until(lambda: any_asked_for(database))
     running.cancel()
     await asyncio.wait([running])
@@ -233,7 +233,7 @@ async def test_a_start_counts_as_a_return_of_the_index(database: Database) -> No
 async def test_a_return_of_the_index_is_noticed(database: Database) -> None:
     returns: asyncio.Queue[None] = asyncio.Queue()
     running = asyncio.create_task(schedule(database, wait_for_index=returns.get).run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await until(lambda: any_asked_for(database))
         assert await loop(database).run_next(), "the one that the start asks for"
         returns.put_nowait(None)

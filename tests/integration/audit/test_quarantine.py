@@ -20,7 +20,7 @@ MONTH = timedelta(days=30)
 
 
 def sweeper(collected: Collected, orphan_age: timedelta = MONTH, *, storage: ObjectStore | None = None) -> Sweeper:
-    moves = Moves(collected.database, "sweeping", collected.model.id)
+    moves = Moves(collected.database, "sweeping")
     pipeline = Pipeline([], moves, Leases(moves), images_in_flight=1)
     stores = (collected.database, storage or collected.storage, collected.index)
     return Sweeper(*stores, pipeline, interval_s=FOREVER_S, orphan_age=orphan_age)

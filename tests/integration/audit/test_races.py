@@ -105,7 +105,7 @@ async def test_an_image_that_another_attempt_has_finished_meanwhile_is_not_redon
         async with collected.database.begin() as session:
             (claim,) = await lifecycle.claim(session, [image.id], "other")
             await lifecycle.advance(session, [claim.fence])
-            await lifecycle.finish(session, [Finish(claim.fence, claim.payload_version)])
+            await lifecycle.finish(session, [Finish(claim.fence, claim.payload_version, (collected.model.id,))])
 
     before(monkeypatch, collected.storage, "get", meddle)
     assert (await collected.audit(fix=True)).left == 1

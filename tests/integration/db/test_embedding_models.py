@@ -28,7 +28,7 @@ async def settle(database: Database, served: ModelInfo) -> EmbeddingModel:
 async def test_a_new_database_has_no_model(database: Database) -> None:
     async with database.begin() as session:
         assert await embedding_models.find_active(session) is None
-        assert await embedding_models.list_all(session) == []
+        assert await embedding_models.list_live(session) == []
 
 
 async def test_the_first_model_served_becomes_the_active_one(database: Database) -> None:
@@ -118,5 +118,5 @@ async def test_retired_models_are_not_written_to(database: Database) -> None:
     await activate_model(database)
     async with database.begin() as session:
         await session.execute(text("UPDATE embedding_models SET state = 'retired'"))
-        assert await embedding_models.list_all(session) == []
+        assert await embedding_models.list_live(session) == []
         assert await embedding_models.find_active(session) is None

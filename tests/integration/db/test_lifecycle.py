@@ -64,7 +64,8 @@ async def advance(session: AsyncSession, claims: Sequence[Claim]) -> set[UUID]:
 
 
 async def finish(session: AsyncSession, claims: Sequence[Claim]) -> set[UUID]:
-    return await lifecycle.finish(session, [Finish(item.fence, item.payload_version) for item in claims])
+    finished = await lifecycle.finish(session, [Finish(item.fence, item.payload_version) for item in claims])
+    return {id_ for id_, end in finished.items() if end.done}
 
 
 async def fail(session: AsyncSession, claims: Sequence[Claim]) -> set[UUID]:

@@ -1,17 +1,29 @@
 """Migrations go up and down, match the models, and the wrong revision is refused."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from pydantic import SecretStr
 from sqlalchemy import text
 
 from common.db.engine import Database
-from common.db.migrate import alembic_config, check_revision, downgrade, upgrade
+from common.db.migrate import alembic_config, downgrade, upgrade
+from common.db.revision import check_revision, head_revision
 from common.errors import ConfigurationError, DatabaseUnavailable
 from common.settings import DatabaseSettings
 from tests.fixtures.rows import exists, new_image, record, record_import
+
+
+def test_migrations_are_numbered_in_their_order() -> None:
+    """Services go by the numbers in the files' names, Alembic by what each says it comes after."""
+    script = ScriptDirectory.from_config(alembic_config("postgresql://"))
+    latest_first = list(script.walk_revisions())
+    numbers = [Path(revision.path).name.partition("_")[0] for revision in latest_first]
+    assert numbers == [revision.revision for revision in latest_first] == sorted(numbers, reverse=True)
+    assert head_revision() == script.get_current_head()
 
 
 async def test_up_down_and_up_again(empty_database_url: str) -> None:

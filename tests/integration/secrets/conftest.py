@@ -2,11 +2,11 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from itertools import count
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -16,11 +16,13 @@ import pytest
 from redis.asyncio import Redis
 
 from common.serving import serving
+from common.tls import verify
 from deploy.local.ports import LOOPBACK, choose_ports
 from deploy.local.stores import Stores
 from tests.fakes.embedder_server import EmbedderServer
 from tests.fakes.qdrant_server import QdrantServer
 from tests.fixtures.fault_proxy import FaultProxy
+from tests.fixtures.forked import fork
 
 MARK = "hush"
 """In every piece of every secret, so that a part of one, in whatever encoding, is found as well."""
@@ -152,43 +154,42 @@ class Service:
         self._module = module
         self._environment = {**os.environ, **settings, "HTTP__PORT": str(port), "WORKER__HEALTH_PORT": str(port)}
         self._file = folder / f"{module}.log"
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: ForkServerProcess | None = None
 
     @property
     def output(self) -> str:
         return self._file.read_text(errors="replace")
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Start it; it need not come far."""
-        with self._file.open("ab") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", self._module), env=self._environment, stdout=output, stderr=output
-            )
+        self._file.touch()
+        self._process = fork(self._module, self._environment, self._file)
 
     async def wait(self) -> int:
         """Wait until it has ended by itself; return its status."""
         assert self._process is not None
-        async with asyncio.timeout(_START_S):
-            return await self._process.wait()
+        await asyncio.to_thread(self._process.join, _START_S)
+        assert self._process.exitcode is not None, "it does not end"
+        return self._process.exitcode
 
     async def stop(self) -> None:
         """End it as an operator does."""
-        if self._process is not None and self._process.returncode is None:
+        if self._process is not None and self._process.is_alive():
             self._process.terminate()
             await self.wait()
 
     async def until_ready(self) -> None:
         """Wait until it has all it needs."""
-        async with asyncio.timeout(_START_S), httpx.AsyncClient(trust_env=False) as client:
+        async with asyncio.timeout(_START_S), httpx.AsyncClient(trust_env=False, verify=verify(self.url)) as client:
             while True:
                 with suppress(httpx.TransportError):
-                    if (await client.get(f"{self.url}/ready", timeout=10)).is_success:
+                    if (await client.get(f"{self.url}/ready", timeout=60)).is_success:
                         return
                 self._assert_running()
                 await asyncio.sleep(0.05)
 
     async def until_said(self, words: str) -> None:
-        """Wait until these words are in its output."""
+        """Wait until these words are in its output, of which it has to live to tell."""
         async with asyncio.timeout(_START_S):
             while words not in self.output:
                 self._assert_running()
@@ -196,7 +197,7 @@ class Service:
 
     def _assert_running(self) -> None:
         assert self._process is not None
-        assert self._process.returncode is None, self.output[-2000:]
+        assert self._process.is_alive(), self.output[-2000:]
 
 
 CreateService = Callable[..., Service]

@@ -61,8 +61,8 @@ class Running:
 @pytest.fixture
 async def running(create_service: CreateService) -> AsyncIterator[Running]:
     api, worker = create_service("api.main"), create_service("worker.main")
-    await api.start()
-    await worker.start()
+    api.start()
+    worker.start()
     async with httpx.AsyncClient(base_url=api.url, timeout=60, trust_env=False) as client:
         both = Running(api, worker, client)
         await both.until_ready()
@@ -96,7 +96,7 @@ async def let_stores_come_and_go(running: Running, lines: Lines) -> None:
 
 
 async def meet_defects(running: Running, database_url: str) -> None:
-    """Have a stage, and a request, fail in a way that nobody expects."""
+    """Have a stage, and a request, fail in a way that nobody expects; no loop of the worker, for that would end it."""
     await execute(database_url, "ALTER TABLE embeddings RENAME TO elsewhere")
     await uploaded_ids(running.client, pictures.jpeg(seed=3))
     await running.worker.until_said("UndefinedTableError")
@@ -132,7 +132,7 @@ async def test_by_a_start_that_fails(
     }
     services = [create_service(module, **settings[wrong]) for module in ("api.main", "worker.main")]
     for service in services:
-        await service.start()
+        service.start()
     for service in services:
         assert await service.wait() != 0
         assert_discreet(service.output)

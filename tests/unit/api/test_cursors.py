@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from api.cursors import decode_position, decode_seen, encode_position, encode_seen
+from api.cursors import decode_id, decode_position, decode_seen, encode_id, encode_position, encode_seen
 from api.paging import MAX_SEARCH_DEPTH, Seen
 from common.errors import InvalidCursor
 
@@ -40,9 +40,14 @@ def test_a_position_in_another_zone_is_the_same_moment() -> None:
 
 
 @settings(derandomize=True)
-@given(count=st.integers(1, MAX_SEARCH_DEPTH), score=st.floats(-1, 1, width=32), id_=st.uuids())
-def test_how_far_a_reader_is_comes_back(count: int, score: float, id_: UUID) -> None:
-    seen = Seen(count, score, id_)
+@given(
+    count=st.integers(1, MAX_SEARCH_DEPTH),
+    score=st.floats(-1, 1, width=32),
+    id_=st.uuids(),
+    model_id=st.integers(1, 2**31 - 1),
+)
+def test_how_far_a_reader_is_comes_back(count: int, score: float, id_: UUID, model_id: int) -> None:
+    seen = Seen(count, score, id_, model_id)
     assert decode_seen(encode_seen(seen)) == seen
 
 
@@ -60,18 +65,20 @@ def test_no_cursor_is_the_first_page() -> None:
         "abc",
         [],
         [1, 0.5],
-        [0, 0.5, ID],
-        [-1, 0.5, ID],
-        [MAX_SEARCH_DEPTH + 1, 0.5, ID],
-        [True, 0.5, ID],
-        [1.5, 0.5, ID],
-        [1, 1, ID],
-        [1, "0.5", ID],
-        [1, float("nan"), ID],
-        [1, float("inf"), ID],
-        [1, 0.5, "1"],
-        [1, 0.5, 1],
-        [1, 0.5, ID, 1],
+        [0, 0.5, ID, 1],
+        [-1, 0.5, ID, 1],
+        [MAX_SEARCH_DEPTH + 1, 0.5, ID, 1],
+        [True, 0.5, ID, 1],
+        [1.5, 0.5, ID, 1],
+        [1, 1, ID, 1],
+        [1, "0.5", ID, 1],
+        [1, float("nan"), ID, 1],
+        [1, float("inf"), ID, 1],
+        [1, 0.5, "1", 1],
+        [1, 0.5, 1, 1],
+        [1, 0.5, ID],
+        [1, 0.5, ID, "1"],
+        [1, 0.5, ID, 1, 1],
     ],
     ids=str,
 )
@@ -106,9 +113,16 @@ def test_a_position_that_was_never_issued_is_refused(position: Any) -> None:
         decode_position(cursor_of(position))
 
 
+@pytest.mark.parametrize("id_", [1, None, "1", [ID], {"id": ID}], ids=str)
+def test_an_id_that_was_never_issued_is_refused(id_: Any) -> None:
+    with pytest.raises(InvalidCursor, match="listing"):
+        decode_id(cursor_of(id_))
+    assert decode_id(encode_id(UUID(ID))) == UUID(ID)
+
+
 def test_a_cursor_of_the_other_kind_is_refused() -> None:
     with pytest.raises(InvalidCursor):
-        decode_position(encode_seen(Seen(20, 0.5, uuid4())))
+        decode_position(encode_seen(Seen(20, 0.5, uuid4(), 1)))
     with pytest.raises(InvalidCursor):
         decode_seen(encode_position((datetime.now(UTC), uuid4())))
 
@@ -124,6 +138,6 @@ def test_a_cursor_of_the_other_kind_is_refused() -> None:
 @example(text=base64.urlsafe_b64encode(b"9" * 5_000).decode())
 @example(text=base64.urlsafe_b64encode(b"\xff").decode())
 def test_nonsense_is_an_invalid_cursor_and_nothing_worse(text: str) -> None:
-    for decode in (decode_position, decode_seen):
+    for decode in (decode_position, decode_seen, decode_id):
         with suppress(InvalidCursor):  # any other error fails the test
             decode(text)

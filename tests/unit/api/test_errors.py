@@ -34,6 +34,7 @@ from common.errors import (
     OwnershipLost,
     QueueUnavailable,
     StorageUnavailable,
+    UnknownModel,
     UnsupportedMedia,
     UrlRefused,
     VectorIndexRefused,
@@ -67,6 +68,7 @@ CONTRACT: dict[type[LikenessError], int] = {
     VectorIndexRefused: 503,
     EmbedderUnavailable: 503,
     EmbeddingInvalid: 503,
+    UnknownModel: 503,
 }
 
 

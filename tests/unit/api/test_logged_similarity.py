@@ -9,10 +9,11 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 
+from api.examples import Example
 from api.logged_similarity import LoggedSimilarity, describe
 from api.paging import Seen, Window
 from api.search_log import SearchLog
-from api.similarity import Example, Results, Similarity
+from api.similarity import Results, Similarity
 from common.db.models import EmbeddingModel, Image
 from common.db.searches import NewSearch
 from common.errors import EmbedderUnavailable
@@ -84,7 +85,7 @@ async def test_a_search_is_noted_for_what_it_is(
 
 
 async def test_pictures_and_further_pages_are_noted(notes: Notes) -> None:
-    window = Window(limit=10, seen=Seen(30, 0.5, OTHER), min_score=0.0)
+    window = Window(limit=10, seen=Seen(30, 0.5, OTHER, 1), min_score=0.0)
     assert await logged(notes, session="visit-1").by_picture(b"", "00", EVERYTHING, window) is FOUND
     (search,) = notes.searches
     assert (search.kind, search.depth, search.filters, search.session) == ("picture", 30, {"min_score": 0.0}, "visit-1")

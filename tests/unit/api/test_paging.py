@@ -31,12 +31,14 @@ async def read(matches: list[Match], limit: int, change: Change = list) -> list[
         async def query(size: int, current: list[Match] = current) -> list[Match]:
             return sorted(current, key=best_first)[:size]
 
-        page, seen = await next_page(query, Window(limit, seen))
-        assert len(page) == limit or not seen or len(shown) + len(page) == MAX_SEARCH_DEPTH
-        shown += [match.id.int for match in page]
-        if not seen:
+        window = Window(limit, seen)
+        page = await next_page(query, window)
+        assert len(page.matches) == limit or not page.more or len(shown) + len(page.matches) == MAX_SEARCH_DEPTH
+        shown += [match.id.int for match in page.matches]
+        if not page.more:
             return shown
-        assert seen == Seen(len(shown), page[-1].score, page[-1].id)
+        seen = window.seen_after(page, 1)
+        assert seen == Seen(len(shown), page.matches[-1].score, page.matches[-1].id, 1)
         matches = change(matches)
 
 

@@ -42,7 +42,8 @@ class Embedder:
             return httpx.Response(422, json={"code": "image_corrupt", "detail": "scripted"})
         vectors = [unit_vector(len(each)).tolist() for each in inputs]
         named = {"model": self.served.label, "dim": self.served.dim}
-        return httpx.Response(200, json={"embeddings": vectors, "embedding": vectors[0], **named})
+        texts = {"embeddings": vectors, "truncated": [False] * len(vectors)}
+        return httpx.Response(200, json={**texts, "embedding": vectors[0], **named})
 
 
 @pytest.fixture

@@ -174,18 +174,6 @@ async def test_who_goes_while_its_batch_runs_harms_no_other() -> None:
     assert goes.cancelled()
 
 
-async def test_what_is_late_is_not_flushed() -> None:
-    async with busy() as (batcher, flush):
-        now = asyncio.get_running_loop().time()
-        late, timely = submit(batcher, 1, deadline=now), submit(batcher, 2, deadline=now + NEVER_S)
-        await waiting(batcher, 2)
-        flush.let_through()
-        with pytest.raises(TimeoutError):
-            await late
-        assert await timely == 20
-    assert flush.batches == [[-1], [2]]
-
-
 async def test_close_answers_what_waits_and_refuses_what_comes() -> None:
     flush = Flush()
     batcher = Batcher(flush, max_size=9, max_wait=NEVER_S)

@@ -81,13 +81,32 @@ async def test_texts_are_split_into_requests_and_keep_their_order() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         texts = json.loads(request.content)["texts"]
         rows = [[np.cos(int(text)), np.sin(int(text))] for text in texts]
-        return httpx.Response(200, json={"embeddings": rows, "model": "m/p", "dim": 2})
+        return httpx.Response(
+            200, json={"embeddings": rows, "truncated": [False] * len(rows), "model": "m/p", "dim": 2}
+        )
 
     async with create_client(answer) as client:
         vectors = await client.encode_texts([str(i) for i in range(MAX_TEXTS + 3)])
 
     numbers = np.arange(MAX_TEXTS + 3)
     assert np.allclose(np.stack(vectors), np.stack([np.cos(numbers), np.sin(numbers)], axis=1), atol=1e-6)
+
+
+async def test_templates_share_a_request_and_cut_texts_are_told() -> None:
+    sent: list[tuple[int, int]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content)
+        texts = body["texts"]
+        sent.append((len(texts), len(body["templates"])))
+        cut = [text == "long" for text in texts]
+        return httpx.Response(200, json={"embeddings": [UNIT] * len(texts), "truncated": cut, "model": "m/p", "dim": 2})
+
+    async with create_client(answer) as client:
+        embedded = await client.embed_texts(["a"] * 9 + ["long"], templates=["a photo of a {}"] * 10)
+
+    assert sent == [(6, 10), (4, 10)]
+    assert [text.truncated for text in embedded] == [False] * 9 + [True]
 
 
 async def test_nothing_asked_nothing_sent() -> None:
@@ -149,11 +168,12 @@ async def test_an_answer_that_one_image_may_have_spoilt_is_told_from_others(
 @pytest.mark.parametrize(
     "body",
     [
-        {"embeddings": [UNIT, UNIT], "model": "m/p", "dim": 2},
-        {"embeddings": [[1.0, 0.0, 0.0]], "model": "m/p", "dim": 2},
-        {"embeddings": [[0.1, 0.1]], "model": "m/p", "dim": 2},
-        {"embeddings": [UNIT], "model": "other/p", "dim": 2},
-        {"embeddings": None, "model": "m/p", "dim": 2},
+        {"embeddings": [UNIT, UNIT], "truncated": [False], "model": "m/p", "dim": 2},
+        {"embeddings": [[1.0, 0.0, 0.0]], "truncated": [False], "model": "m/p", "dim": 2},
+        {"embeddings": [[0.1, 0.1]], "truncated": [False], "model": "m/p", "dim": 2},
+        {"embeddings": [UNIT], "truncated": [False], "model": "other/p", "dim": 2},
+        {"embeddings": [UNIT], "truncated": [], "model": "m/p", "dim": 2},
+        {"embeddings": None, "truncated": [False], "model": "m/p", "dim": 2},
         {},
         [],
     ],
@@ -287,7 +307,7 @@ async def test_the_breaker_is_closed_by_an_embedder_that_is_ready() -> None:
     async with EmbedderClient(settings, breaker=breaker, transport=httpx.MockTransport(handle)) as client:
         with pytest.raises(EmbedderUnavailable):
             await client.model()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await closed.wait()
     assert ready == [False, False, True]
 
@@ -303,7 +323,7 @@ async def test_each_served_model_has_a_client_of_its_own() -> None:
             return httpx.Response(200, json={"default": "m/p", "models": [other, MODEL]})
         if request.url.path == "/model":
             return httpx.Response(200, json=MODEL)
-        return httpx.Response(200, json={"embeddings": [UNIT], "model": label or "m/p", "dim": 2})
+        return httpx.Response(200, json={"embeddings": [UNIT], "truncated": [False], "model": label or "m/p", "dim": 2})
 
     settings = EmbedderClientSettings(url="http://embedder")
     async with EmbedderClient(settings, transport=httpx.MockTransport(handle)) as client:
@@ -342,3 +362,6 @@ async def test_callers_mistakes_are_not_sent() -> None:
             await client.encode_pixels([np.zeros((4, 4, 3), np.float32)])
         with pytest.raises(InvalidInput):
             await client.encode_texts(["x" * 2_001])
+        for templates in (["no slot"], ["{}"] * (MAX_TEXTS + 1)):
+            with pytest.raises(InvalidInput):
+                await client.embed_texts(["x"], templates=templates)

@@ -84,6 +84,7 @@ INDEX_CALLS: dict[str, Callable[[GuardedVectorIndex], Awaitable[object]]] = {
     "facet": lambda index: index.facet(COLLECTION, "tags", filter=Filter(uuid4()), limit=1),
     "query": lambda index: index.query(COLLECTION, unit_vector(), filter=Filter(uuid4()), limit=1),
     "fetch": lambda index: index.fetch(COLLECTION, []),
+    "drop": lambda index: index.drop(COLLECTION),
     "count": lambda index: index.count(COLLECTION),
     "set_payload": lambda index: index.set_payload(COLLECTION, uuid4(), cast(Any, None)),
 }

@@ -21,6 +21,7 @@ def restored_logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     loggers = [logging.getLogger(name) for name in (*QUIETENED, "alembic.runtime.migration")]
+    structlogs = structlog.get_config()
     before = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
     yield
     root.handlers[:] = handlers
@@ -29,7 +30,7 @@ def restored_logging() -> Iterator[None]:
         logger.handlers[:] = had
         logger.setLevel(was)
         logger.propagate = propagated
-    structlog.reset_defaults()
+    structlog.configure(**structlogs)
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Settings: read from the environment by group, checked, and discreet about secrets."""
 
+from datetime import timedelta
 from traceback import format_exception
 
 import pytest
@@ -7,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from api.settings import ApiSettings
-from common.settings import ImportSettings, LogSettings, QdrantSettings, ServiceSettings
+from common.settings import ImportSettings, LogSettings, QdrantSettings, SearchLogSettings, ServiceSettings
 from worker.settings import WorkerSettings
 
 SERVICES: list[type[ApiSettings] | type[WorkerSettings]] = [ApiSettings, WorkerSettings]
@@ -41,11 +42,23 @@ def test_imports_are_off_unless_switched_on(
     assert service().imports == ImportSettings(enabled=True, timeout_s=7)
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_searches_are_logged_unless_switched_off(
+    monkeypatch: pytest.MonkeyPatch, service: type[ApiSettings] | type[WorkerSettings]
+) -> None:
+    assert service().search_log == SearchLogSettings(enabled=True, retention=timedelta(days=90))
+    monkeypatch.setenv("SEARCH_LOG__ENABLED", "false")
+    monkeypatch.setenv("SEARCH_LOG__RETENTION", "P30D")
+    assert service().search_log == SearchLogSettings(enabled=False, retention=timedelta(days=30))
+
+
 def test_each_service_reads_its_own_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP__PORT", "9000")
     monkeypatch.setenv("WORKER__EMBED_BATCH", "7")
+    monkeypatch.setenv("CACHE__CANDIDATES_S", "2.5")
     assert ApiSettings().http.port == 9000
     assert WorkerSettings().worker.embed_batch == 7
+    assert ApiSettings().cache.candidates_s == 2.5
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -69,6 +82,7 @@ def test_what_concerns_another_service_is_ignored(
         ("EMBEDDER__TIMEOUT_S", "-1"),
         ("IMPORT__CONCURRENT", "0"),
         ("IMPORT__ENABLED", "perhaps"),
+        ("SEARCH_LOG__RETENTION", "0"),
     ],
 )
 @pytest.mark.parametrize("service", SERVICES)

@@ -11,22 +11,23 @@ def indexed(name: str, pretrained: str) -> EmbeddingModel:
 
 
 DEMO = indexed("likeness-demo", "likeness-demo@0123456789ab")
+RANDOM = indexed("likeness-demo", "random")
 TAGGED = indexed("ViT-B-32", "openai")
 CHECKPOINT = indexed("ViT-B-32", "mine@0123456789ab")
 HUB = indexed("hf-hub:some/model", "0123456789ab")
 
 
 def chosen(model: EmbeddingModel, /, **settings: str) -> tuple[str, str]:
-    choice = choose_model(EmbedderSettings.model_validate(settings), model)
+    choice = choose_model(EmbedderSettings.model_validate(settings), [model])
     assert choice["EMBEDDER__FALLBACK"] == "none"
     return choice["EMBEDDER__MODEL"], choice["EMBEDDER__PRETRAINED"]
 
 
 def test_on_a_new_database_only_those_who_named_no_model_may_get_the_demo_model() -> None:
-    assert choose_model(EmbedderSettings(), None) == {"EMBEDDER__FALLBACK": "demo"}
-    assert choose_model(EmbedderSettings(model="ViT-L-14"), None) == {}
-    assert choose_model(EmbedderSettings(pretrained="openai"), None) == {}
-    assert choose_model(EmbedderSettings(fallback="none"), None) == {}
+    assert choose_model(EmbedderSettings(), []) == {"EMBEDDER__FALLBACK": "demo"}
+    assert choose_model(EmbedderSettings(model="ViT-L-14"), []) == {}
+    assert choose_model(EmbedderSettings(pretrained="openai"), []) == {}
+    assert choose_model(EmbedderSettings(fallback="none"), []) == {}
 
 
 @pytest.mark.parametrize("model", [DEMO, TAGGED, HUB])
@@ -86,7 +87,7 @@ def test_the_indexed_model_is_the_default_whichever_of_the_users_it_is(
 ) -> None:
     if "model" in settings:
         settings = settings | {"pretrained": "x"}
-    choice = choose_model(EmbedderSettings.model_validate(settings), model)
+    choice = choose_model(EmbedderSettings.model_validate(settings), [model])
 
     assert (choice["EMBEDDER__MODEL"], choice["EMBEDDER__PRETRAINED"]) == default
     assert choice["EMBEDDER__ALSO"] == also
@@ -101,3 +102,23 @@ def test_a_checkpoint_is_taken_from_where_the_user_says() -> None:
     assert chosen(CHECKPOINT, pretrained="/models/mine.pt") == ("ViT-B-32", "/models/mine.pt")
     with pytest.raises(WrongModel, match=r"say where it is, e\.g\. EMBEDDER__PRETRAINED=/path/of/mine"):
         chosen(CHECKPOINT)
+
+
+@pytest.mark.parametrize(
+    ("active", "building", "settings", "default", "also"),
+    [
+        (TAGGED, DEMO, {}, TAGGED, f"likeness-demo/{DEMO.pretrained}"),
+        (TAGGED, DEMO, {"model": "demo", "also": "ViT-B-32/openai"}, TAGGED, "demo/laion2b_s34b_b79k"),
+        (DEMO, TAGGED, {"model": "demo", "also": "ViT-B-32/openai"}, DEMO, "ViT-B-32/openai"),
+        (RANDOM, DEMO, {"model": "demo", "also": "likeness-demo/random"}, RANDOM, f"likeness-demo/{DEMO.pretrained}"),
+        (DEMO, TAGGED, {"model": "ViT-B-32", "pretrained": "openai"}, DEMO, "ViT-B-32/openai"),
+        (HUB, CHECKPOINT, {}, HUB, ""),
+    ],
+    ids=["nothing named", "promoted", "rolled back", "promoted without words", "also no more", "checkpoint"],
+)
+def test_building_models_are_served_beside_the_active_one_by_the_same_environment(
+    active: EmbeddingModel, building: EmbeddingModel, settings: dict[str, str], default: EmbeddingModel, also: str
+) -> None:
+    choice = choose_model(EmbedderSettings.model_validate(settings), [active, building])
+    assert (choice["EMBEDDER__MODEL"], choice["EMBEDDER__PRETRAINED"]) == (default.name, default.pretrained)
+    assert choice["EMBEDDER__ALSO"] == also

@@ -54,6 +54,18 @@ def test_texts_are_embedded_as_open_clip_does_itself(demo: OpenClipModel) -> Non
     assert demo.encode_texts([text])[0] @ expected >= 0.9999
 
 
+def test_tokens_are_counted_as_they_are_cut(demo: OpenClipModel) -> None:
+    context = demo.info.context_length
+    for word in ("circle", "don't", "Größenwahn", "<end_of_text>", "&amp;", "∑"):
+        each = demo.count_tokens([word])[0] - 2  # but for start and end
+        fits = " ".join([word] * ((context - 2) // each))
+        last = demo._tokenize([fits])[0]
+        assert demo.count_tokens([fits])[0] == int((last != 0).sum()) <= context
+        full = fits + " a" * (context - demo.count_tokens([fits])[0])
+        assert demo.count_tokens([full, full + " a"]) == [context, context + 1]
+        assert demo._tokenize([full]).tolist() == demo._tokenize([full + " a"]).tolist()  # the end is not read
+
+
 def test_info_of_the_demo_model(demo: OpenClipModel) -> None:
     info = demo.info
 

@@ -13,8 +13,10 @@ from common.embedding import (
     MAX_IMAGES,
     MAX_TEXTS,
     MODEL_HEADER,
+    PRIORITY_HEADER,
     SIZE_HEADER,
     TIMEOUT_HEADER,
+    Priority,
 )
 from common.imaging import Preprocess, model_pixels
 from common.settings import ImagePolicy
@@ -128,9 +130,40 @@ async def test_texts(served: Served) -> None:
     assert response.status_code == 200
     assert response.json() == {
         "embeddings": [pytest.approx(row) for row in FakeClipModel().encode_texts(["a", "b"]).tolist()],
+        "truncated": [False, False],
         "model": "fake/seed-0",
         "dim": DIM,
     }
+
+
+async def test_texts_that_are_cut_are_told(served: Served) -> None:
+    response = await served.http.post("/encode/text", json={"texts": ["word " * 75, "word " * 76]})
+
+    assert response.json()["truncated"] == [False, True]
+
+
+async def test_a_text_in_templates_is_the_mean_of_its_prompts(served: Served) -> None:
+    body = {"texts": ["cat", "{}"], "templates": ["a photo of a {}", "{}" + " x" * 80]}
+    response = await served.http.post("/encode/text", json=body)
+
+    prompts = FakeClipModel().encode_texts(["a photo of a cat", "cat" + " x" * 80, "a photo of a {}", "{}" + " x" * 80])
+    means = np.stack([prompts[:2].mean(axis=0), prompts[2:].mean(axis=0)])
+    assert np.allclose(response.json()["embeddings"], means / np.linalg.norm(means, axis=1, keepdims=True), atol=1e-6)
+    assert response.json()["truncated"] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("texts", "templates", "code"),
+    [
+        (["a"], ["no slot"], "invalid_template"),
+        (["a"], ["{} and {}"], "invalid_template"),
+        (["a"], ["{}" + "x" * 199], "invalid_template"),
+        (["a"] * 33, ["{}", "a {}"], "too_many_prompts"),
+        (["a"], ["{}"] * (MAX_TEXTS + 1), "invalid_input"),
+    ],
+)
+async def test_templates_are_bounded(served: Served, texts: list[str], templates: list[str], code: str) -> None:
+    assert_problem(await served.http.post("/encode/text", json={"texts": texts, "templates": templates}), 422, code)
 
 
 @pytest.mark.parametrize(
@@ -265,6 +298,28 @@ async def test_a_text_waits_for_one_batch_of_images_at_most(serve: Serve, model:
         await asyncio.gather(images, text)
 
     assert model.batches.index(("text", 1)) == 1
+
+
+async def test_who_goes_first_is_the_callers_word(serve: Serve, model: FakeClipModel) -> None:
+    async with serve() as served:
+        await served.wait_for("ready")
+        await served.client.encode_pixels(list(random_pixels(1)))
+        await served.client.encode_pixels(list(random_pixels(1)), priority=Priority.INTERACTIVE)
+        await served.client.encode_image(png("red"))
+        await served.client.encode_texts(["a"])
+        await served.client.encode_texts(["a"], priority=Priority.BULK)
+        metrics = (await served.http.get("/metrics")).text
+        unknown = await served.http.post("/encode/text", json={"texts": ["a"]}, headers={PRIORITY_HEADER: "urgent"})
+
+    for kind, priority, count in [
+        ("image", "bulk", 1),
+        ("image", "interactive", 2),
+        ("text", "bulk", 1),
+        ("text", "interactive", 1),
+    ]:
+        line = f'embedder_batch_items_count{{kind="{kind}",model="fake/seed-0",priority="{priority}"}} {count}.0'
+        assert line in metrics
+    assert_problem(unknown, 422, "invalid_input")
 
 
 async def test_a_full_queue_refuses_at_once(serve: Serve, model: FakeClipModel) -> None:

@@ -88,7 +88,7 @@ async def test_nothing_is_claimed_while_something_it_needs_is_down_and_then_it_g
     running = bench.process()
     await stays_unclaimed(bench, running)
     bench.down.clear()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await running
     assert bench.harness.states == [ImageStatus.DONE] * 3
     assert set(bench.harness.moves.claimed) == set(bench.harness.ids)
@@ -100,7 +100,7 @@ async def test_what_was_embedded_before_needs_neither_store_nor_embedder(bench: 
     bench.embedded = {first}
     bench.open(name)
     running = bench.process()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await bench.process([first])
     assert bench.harness.moves.claimed == [first]
     assert bench.asked[0] == 3, "one question for all"
@@ -137,7 +137,7 @@ async def test_who_waits_holds_no_slot_and_a_breaker_that_opens_meanwhile_counts
     held.open.set()
     await running[0]
     bench.embedded = {third}
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await bench.process([third])
     assert bench.harness.moves.claimed == [first, third]
     bench.down.clear()
@@ -151,7 +151,7 @@ async def test_a_stop_does_not_wait_for_the_gate(bench: Bench) -> None:
     bench.open(VECTORS)
     running = bench.process()
     await stays_unclaimed(bench, running)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await bench.pipeline.stop(3600)
         await running
     assert bench.harness.moves.claimed == []

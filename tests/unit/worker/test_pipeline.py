@@ -202,3 +202,17 @@ async def test_who_hints_at_what_is_on_its_way_waits_for_it() -> None:
     gate.open.set()
     await asyncio.gather(first, again)
     assert not done, "it returned before the images were settled"
+
+
+async def test_an_image_overtaken_by_a_promotion_waits_for_its_next_turn() -> None:
+    async def index(work: Work) -> None:
+        work.indexed = {1}
+
+    harness = Harness(StepStage("index", index))
+    harness.moves.demanded = 2
+    await harness.pipeline.process_all(harness.ids)
+    assert harness.states == [ImageStatus.PENDING]
+    assert not harness.held
+    harness.moves.demanded = 1
+    await harness.pipeline.process_all(harness.ids)
+    assert harness.states == [ImageStatus.DONE]

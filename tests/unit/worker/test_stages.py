@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from common.budget import Budget
-from common.embedder_client import EmbedderClient
+from common.db.models import EmbeddingModel
 from common.errors import (
     EmbedderUnavailable,
     EmbeddingInvalid,
@@ -19,17 +19,20 @@ from common.errors import (
     LikenessError,
     ObjectCorrupt,
     ObjectNotFound,
+    UnknownModel,
     VectorIndexRefused,
     VectorIndexUnavailable,
 )
+from common.imaging import Preprocess
 from common.payloads import payload_of
 from common.storage import thumbnail_key
 from common.vectors.base import Collection, Point, VectorIndex
-from tests.fakes.moves import FakeMoves, create_claim
+from tests.fakes.moves import ACTIVE, FakeMoves, create_claim, create_model
 from tests.fakes.object_store import MemoryObjectStore
 from tests.fakes.pipelines import Harness, StepStage
 from worker.decode_pool import DecodePool
 from worker.render import Rendered
+from worker.served import ServedModels
 from worker.stages.decode import Decode
 from worker.stages.embed import Embed
 from worker.stages.fetch import Fetch
@@ -40,29 +43,42 @@ from worker.work import Work
 BYTES = b"!"
 PIXELS = np.zeros((2, 2, 3), dtype=np.uint8)
 VECTOR = np.array([1, 0], dtype=np.float32)
-COLLECTION = Collection("tests", 2)
+COLLECTION = Collection(ACTIVE.collection, ACTIVE.dim)
+WISHES = {1: Preprocess(2), 2: Preprocess(3), 3: Preprocess(2)}
+"""How the models want their images: those with the ids 1 and 3 alike."""
 
 
 class Renderer:
     """A decode pool that knows one good image."""
 
-    async def render(self, data: bytes) -> Rendered:
+    def __init__(self) -> None:
+        self.asked: list[list[Preprocess]] = []
+
+    async def render(self, data: bytes, preprocesses: Sequence[Preprocess]) -> Rendered:
+        self.asked.append(list(preprocesses))
         if data != BYTES:
             raise ImageUnreadable("it is no image", code="image_truncated")
-        return Rendered(PIXELS, b"small", 2, 2)
+        return Rendered(tuple(np.full((wish.size,) * 2 + (3,), 0, np.uint8) for wish in preprocesses), b"small", 2, 2)
 
 
 class Embedder:
-    """Embeds an image as its first pixel says; remembers how many came at once."""
+    """Serves models that embed an image as its first pixel says; remembers how many came at once."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
         self.error: Exception | None = None
+        self.failing: set[int] = set()
+        """Models that fail by `error`; none named: all."""
         self.spoilt = 255
 
-    async def encode_pixels(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+    async def preprocess(self, model: EmbeddingModel) -> Preprocess:
+        if model.id not in WISHES:
+            raise UnknownModel(f"{model.name} is not served")
+        return WISHES[model.id]
+
+    async def encode(self, model: EmbeddingModel, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         self.sizes.append(len(images))
-        if self.error is not None:
+        if self.error is not None and (not self.failing or model.id in self.failing):
             raise self.error
         if any(image[0, 0, 0] == self.spoilt for image in images):
             raise EmbeddingInvalid("not a number")
@@ -75,19 +91,27 @@ class Points:
     def __init__(self) -> None:
         self.upserts: list[list[Point]] = []
         self.error: Exception | None = None
+        self.well: set[str] = set()
+        self.collections: list[str] = []
         self.refused: UUID | None = None
 
+    async def ensure(self, collection: Collection) -> None:
+        pass
+
     async def upsert(self, collection: Collection, points: Sequence[Point]) -> None:
-        assert collection == COLLECTION
-        if self.error is not None:
+        if self.error is not None and collection.name not in self.well:
             raise self.error
         if any(point.id == self.refused for point in points):
             raise VectorIndexRefused("not this one")
         self.upserts.append(list(points))
+        self.collections.append(collection.name)
+
+
+SERVED = cast(ServedModels, Embedder())
 
 
 def new_work(image_id: UUID | None = None) -> Work:
-    return Work(create_claim(image_id or uuid4()))
+    return Work(create_claim(image_id or uuid4()), [ACTIVE])
 
 
 def stored(storage: MemoryObjectStore, data: bytes) -> Work:
@@ -121,7 +145,7 @@ async def test_fetch_of_what_is_lost_says_so() -> None:
 async def test_fetch_waits_until_there_is_memory_for_the_bytes_and_decode_gives_it_back() -> None:
     storage, memory = MemoryObjectStore(), Budget(2)
     works = [stored(storage, BYTES) for _ in range(3)]
-    fetch, decode = Fetch(storage, memory), Decode(cast(DecodePool, Renderer()))
+    fetch, decode = Fetch(storage, memory), Decode(cast(DecodePool, Renderer()), SERVED)
     await asyncio.gather(*map(fetch.run, works[:2]))
     third = asyncio.create_task(fetch.run(works[2]))
     for _ in range(10):
@@ -154,11 +178,11 @@ async def test_what_was_embedded_before_is_neither_fetched_nor_decoded_nor_embed
     work = new_work()
     moves = FakeMoves([work.claim.id])
     work = await moves.claim(work.claim.id) or work
-    work.vector = VECTOR
+    work.vectors = {ACTIVE.id: VECTOR}
     await Fetch(storage, Budget(100)).run(work)
-    await Decode(cast(DecodePool, Renderer())).run(work)
+    await Decode(cast(DecodePool, Renderer()), SERVED).run(work)
     await Thumbnail(storage).run(work)
-    await Embed(cast(EmbedderClient, embedder), moves, 8).run(work)
+    await Embed(cast(ServedModels, embedder), moves, 8).run(work)
     assert embedder.sizes == []
     assert moves.status[work.claim.id] == "indexing"
     assert moves.vectors[work.claim.id] is VECTOR
@@ -167,15 +191,17 @@ async def test_what_was_embedded_before_is_neither_fetched_nor_decoded_nor_embed
 async def test_decode_leaves_pixels_and_thumbnail_and_lets_the_bytes_go() -> None:
     work = new_work()
     work.data = BYTES
-    await Decode(cast(DecodePool, Renderer())).run(work)
-    assert Work(work.claim, pixels=PIXELS, thumbnail=b"small") == work
+    await Decode(cast(DecodePool, Renderer()), SERVED).run(work)
+    assert work.thumbnail == b"small"
+    assert not work.data
+    assert {id_: pixels.shape for id_, pixels in work.pixels.items()} == {ACTIVE.id: PIXELS.shape}
 
 
 async def test_decode_refuses_what_is_no_image() -> None:
     work = new_work()
     work.data = b"no image"
     with pytest.raises(ImageUnreadable):
-        await Decode(cast(DecodePool, Renderer())).run(work)
+        await Decode(cast(DecodePool, Renderer()), SERVED).run(work)
 
 
 async def test_a_thumbnail_is_stored_beside_the_original_and_let_go() -> None:
@@ -192,12 +218,12 @@ async def test_images_that_come_together_are_embedded_together_and_each_gets_its
     moves = FakeMoves(ids)
     works = [work for work in await asyncio.gather(*map(moves.claim, ids)) if work is not None]
     for number, work in enumerate(works):
-        work.pixels = np.full((2, 2, 3), number, dtype=np.uint8)
-    stage = Embed(cast(EmbedderClient, embedder), moves, 4)
+        work.pixels = {ACTIVE.id: np.full((2, 2, 3), number, dtype=np.uint8)}
+    stage = Embed(cast(ServedModels, embedder), moves, 4)
     await asyncio.gather(*map(stage.run, works))
     assert embedder.sizes == [4, 4]
     assert [float(moves.vectors[id_][0]) for id_ in ids] == list(range(8))
-    assert all(work.pixels is None for work in works)
+    assert all(work.pixels == {} for work in works)
 
 
 async def test_an_embedder_that_is_down_fails_its_images_and_saves_nothing() -> None:
@@ -206,8 +232,8 @@ async def test_an_embedder_that_is_down_fails_its_images_and_saves_nothing() -> 
     moves = FakeMoves(ids)
     works = [work for work in await asyncio.gather(*map(moves.claim, ids)) if work is not None]
     for work in works:
-        work.pixels = PIXELS
-    stage = Embed(cast(EmbedderClient, embedder), moves, 2)
+        work.pixels = {ACTIVE.id: PIXELS}
+    stage = Embed(cast(ServedModels, embedder), moves, 2)
     outcomes = await asyncio.gather(*map(stage.run, works), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [EmbedderUnavailable] * 2
     assert moves.vectors == {}
@@ -218,9 +244,9 @@ async def test_a_picture_without_a_vector_fails_alone() -> None:
     moves = FakeMoves(ids)
     works = [work for work in await asyncio.gather(*map(moves.claim, ids)) if work is not None]
     for number, work in enumerate(works):
-        work.pixels = np.full((2, 2, 3), number, dtype=np.uint8)
+        work.pixels = {ACTIVE.id: np.full((2, 2, 3), number, dtype=np.uint8)}
     embedder.spoilt = 5
-    stage = Embed(cast(EmbedderClient, embedder), moves, 4)
+    stage = Embed(cast(ServedModels, embedder), moves, 4)
     outcomes = await asyncio.gather(*map(stage.run, works), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [type(None)] * 5 + [EmbeddingInvalid] + [type(None)] * 2
     assert [float(moves.vectors[id_][0]) for id_ in ids if id_ in moves.vectors] == [0, 1, 2, 3, 4, 6, 7]
@@ -229,16 +255,16 @@ async def test_a_picture_without_a_vector_fails_alone() -> None:
 
 async def test_stages_out_of_order_are_a_defect() -> None:
     with pytest.raises(RuntimeError, match="decode"):
-        await Embed(cast(EmbedderClient, Embedder()), FakeMoves(), 1).run(new_work())
+        await Embed(cast(ServedModels, Embedder()), FakeMoves(), 1).run(new_work())
     with pytest.raises(RuntimeError, match="embed"):
-        await Index(cast(VectorIndex, Points()), COLLECTION).run(new_work())
+        await Index(cast(VectorIndex, Points())).run(new_work())
 
 
 async def test_points_that_come_together_are_written_together_under_the_images_ids() -> None:
     points, works = Points(), [new_work() for _ in range(3)]
     for work in works:
-        work.vector = VECTOR
-    stage = Index(cast(VectorIndex, points), COLLECTION)
+        work.vectors = {ACTIVE.id: VECTOR}
+    stage = Index(cast(VectorIndex, points))
     await asyncio.gather(*map(stage.run, works))
     (written,) = points.upserts
     assert [(point.id, point.payload) for point in written] == [
@@ -250,17 +276,17 @@ async def test_points_that_come_together_are_written_together_under_the_images_i
 async def test_an_index_that_is_down_fails_its_images() -> None:
     points, work = Points(), new_work()
     points.error = VectorIndexUnavailable("away")
-    work.vector = VECTOR
+    work.vectors = {ACTIVE.id: VECTOR}
     with pytest.raises(VectorIndexUnavailable):
-        await Index(cast(VectorIndex, points), COLLECTION).run(work)
+        await Index(cast(VectorIndex, points)).run(work)
 
 
 async def test_a_point_that_is_refused_fails_alone() -> None:
     points, works = Points(), [new_work() for _ in range(4)]
     for work in works:
-        work.vector = VECTOR
+        work.vectors = {ACTIVE.id: VECTOR}
     points.refused = works[2].claim.id
-    stage = Index(cast(VectorIndex, points), COLLECTION)
+    stage = Index(cast(VectorIndex, points))
     outcomes = await asyncio.gather(*map(stage.run, works), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [type(None)] * 2 + [VectorIndexRefused, type(None)]
     assert len(points.upserts) == 3
@@ -270,10 +296,72 @@ async def test_a_point_that_is_refused_fails_alone() -> None:
 async def test_a_kept_vector_that_is_spoilt_never_meets_the_others(spoilt: list[float]) -> None:
     points, works = Points(), [new_work() for _ in range(3)]
     for work in works:
-        work.vector = VECTOR
-    works[1].vector = np.array(spoilt, dtype=np.float32)
-    stage = Index(cast(VectorIndex, points), COLLECTION)
+        work.vectors = {ACTIVE.id: VECTOR}
+    works[1].vectors = {ACTIVE.id: np.array(spoilt, dtype=np.float32)}
+    stage = Index(cast(VectorIndex, points))
     outcomes = await asyncio.gather(*map(stage.run, works), return_exceptions=True)
     assert isinstance(outcomes[1], LikenessError)
     assert outcomes[1].code == "vector_invalid"
     assert [len(written) for written in points.upserts] == [2]
+
+
+BUILDING = [create_model(2, dim=3), create_model(3)]
+
+
+async def test_models_with_the_same_wishes_share_pixels_and_one_decoding_serves_all() -> None:
+    work, renderer = new_work(), Renderer()
+    work.models, work.data = [ACTIVE, *BUILDING, create_model(4)], BYTES
+    await Decode(cast(DecodePool, renderer), SERVED).run(work)
+    assert renderer.asked == [[Preprocess(2), Preprocess(3)]]
+    assert work.pixels.keys() == {1, 2, 3}, "the one that is not served is left behind"
+    assert work.pixels[1] is work.pixels[3]
+
+
+async def test_an_active_model_that_is_not_served_holds_its_images_up() -> None:
+    work = new_work()
+    work.models, work.data = [create_model(4, "active"), ACTIVE], BYTES
+    with pytest.raises(UnknownModel):
+        await Decode(cast(DecodePool, Renderer()), SERVED).run(work)
+
+
+async def test_every_model_gets_its_vector_and_its_point() -> None:
+    embedder, points, moves = Embedder(), Points(), FakeMoves([uuid4()])
+    moves.models = [ACTIVE, *BUILDING]
+    (image_id,) = moves.status
+    work = await moves.claim(image_id)
+    assert work is not None
+    one = np.ones((2, 2, 3), dtype=np.uint8)
+    work.pixels = {1: one, 3: one}
+    work.vectors = {2: np.array([0, 0, 1], dtype=np.float32)}
+    await Embed(cast(ServedModels, embedder), moves, 8).run(work)
+    await Index(cast(VectorIndex, points)).run(work)
+    assert moves.vectors_by_model[image_id].keys() == {1, 2, 3}
+    assert sorted(points.collections) == [f"model-{number}" for number in (1, 2, 3)]
+    assert work.indexed == {1, 2, 3}
+
+
+async def test_a_building_model_in_trouble_holds_no_image_up() -> None:
+    embedder, points, moves = Embedder(), Points(), FakeMoves([uuid4()])
+    embedder.error, embedder.failing = EmbeddingInvalid("nonsense"), {3}
+    points.error, points.well = VectorIndexUnavailable("away"), {ACTIVE.collection}
+    moves.models = [ACTIVE, *BUILDING]
+    (image_id,) = moves.status
+    work = await moves.claim(image_id)
+    assert work is not None
+    one = np.ones((2, 2, 3), dtype=np.uint8)
+    work.pixels = {1: one, 3: one}
+    work.vectors = {2: np.array([0, 0, 1], dtype=np.float32)}
+    await Embed(cast(ServedModels, embedder), moves, 8).run(work)
+    await Index(cast(VectorIndex, points)).run(work)
+    assert moves.vectors_by_model[image_id].keys() == {1, 2}
+    assert work.indexed == {1}
+
+
+async def test_a_building_models_vector_that_is_not_cached_keeps_no_cached_one_waiting() -> None:
+    storage = MemoryObjectStore()
+    storage.down = True
+    work = new_work()
+    work.models, work.vectors = [ACTIVE, *BUILDING], {ACTIVE.id: VECTOR}
+    await Fetch(storage, Budget(100)).run(work)
+    await Decode(cast(DecodePool, Renderer()), SERVED).run(work)
+    assert work.pixels == {}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from common.db.models import EmbeddingModel
 from common.errors import EmbedderUnavailable
 from tests.fakes.moves import create_claim
 from worker.extensions import StageContext
@@ -23,13 +24,21 @@ TEXTS: dict[str, Vector] = {
     "a moon": np.array([0, 1, 0], dtype=np.float32),
     "a picture": np.array([0, 0, 1], dtype=np.float32),
 }
+ACTIVE = EmbeddingModel(id=1, name="ViT", pretrained="old", dim=3)
+BUILDING = EmbeddingModel(id=2, name="ViT", pretrained="new", dim=3)
 SETTINGS = ZeroShotSettings.model_validate({"labels": {"star": "a star", "moon": "a moon"}})
 
 
 class Embedder:
+    """Knows the texts, whichever model is asked for."""
+
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
         self.error: Exception | None = None
+        self.models: dict[str, Embedder] = {}
+
+    def serving(self, label: str) -> "Embedder":
+        return self.models.get(label, self)
 
     async def encode_texts(self, texts: Sequence[str]) -> list[Vector]:
         self.asked.append(list(texts))
@@ -56,7 +65,8 @@ def create(hides: bool = False, settings: ZeroShotSettings = SETTINGS) -> tuple[
 
 def image(*numbers: float) -> Work:
     vector = np.array(numbers, dtype=np.float32)
-    return Work(create_claim(uuid4()), vector=vector / np.float32(np.linalg.norm(vector)))
+    vectors = {ACTIVE.id: vector / np.float32(np.linalg.norm(vector)), BUILDING.id: -vector}
+    return Work(create_claim(uuid4()), models=[ACTIVE, BUILDING], vectors=vectors)
 
 
 async def test_what_fits_is_kept_and_nothing_of_the_rest() -> None:
@@ -102,13 +112,16 @@ async def test_an_image_waits_while_the_embedder_is_down() -> None:
     assert len(labels.kept) == 1
 
 
-async def test_each_model_has_vectors_of_its_own() -> None:
-    stage, first, _ = create()
+async def test_the_active_model_is_asked_and_the_next_one_once_it_is_promoted() -> None:
+    old, new = Embedder(), Embedder()
+    stage, embedder, _ = create()
+    embedder.models = {"ViT/old": old, "ViT/new": new}
     await stage.run(image(1, 0, 0))
-    second = Embedder()
-    stage._context = cast(StageContext, SimpleNamespace(embedder=second, labels=KeptLabels()))
-    await stage.run(image(1, 0, 0))
-    assert len(first.asked) == len(second.asked) == 1
+    assert (len(old.asked), len(new.asked)) == (1, 0)
+    promoted = image(1, 0, 0)
+    promoted.models = [BUILDING, ACTIVE]
+    await stage.run(promoted)
+    assert (len(old.asked), len(new.asked)) == (1, 1)
 
 
 async def test_it_comes_after_embed() -> None:

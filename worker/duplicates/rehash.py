@@ -1,0 +1,44 @@
+"""Perceptual hashes of images that were indexed before there were any: from the original, decoded once more."""
+
+import asyncio
+import hashlib
+
+import structlog
+
+from common.db.models import Image
+from common.errors import ImageRejected, ObjectCorrupt, ObjectNotFound
+from common.storage import ObjectStore
+from worker.decode_pool import DecodePool
+
+log = structlog.get_logger(__name__)
+
+
+class Rehash:
+    """Makes perceptual hashes one by one, so that new images get the decoders they need."""
+
+    def __init__(self, storage: ObjectStore, decoder: DecodePool) -> None:
+        self._storage = storage
+        self._decoder = decoder
+
+    async def make(self, images: list[Image]) -> dict[str, int | None]:
+        """Return the hashes of images' bytes, by SHA-256; None: there is too little to see.
+
+        What is lost or damaged has no hash, and is missing from the answer: that is the audit's business.
+
+        Raises:
+            StorageUnavailable: the object store can't be asked.
+            InfrastructureError: nothing can be decoded.
+        """
+        made: dict[str, int | None] = {}
+        for image in images:
+            try:
+                data = await self._storage.get(image.object_key, max_bytes=image.byte_size)
+                if await asyncio.to_thread(_digest, data) == image.sha256:
+                    made[image.sha256] = (await self._decoder.render(data, [])).perceptual_hash
+            except (ObjectNotFound, ObjectCorrupt, ImageRejected) as error:
+                log.warning("image_not_hashed", image_id=str(image.id), code=error.code, error=str(error))
+        return made
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
