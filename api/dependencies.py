@@ -15,7 +15,7 @@ from api.ingestion import Ingestion
 from api.logged_similarity import LoggedSimilarity
 from api.paging import Window
 from api.ranking import Ranking
-from api.schemas.search import Diversity, GoodOnly, HalfLifeDays, OnePerGroup, Recency, WithFacets
+from api.schemas.search import Diversity, GoodOnly, HalfLifeDays, IncludeHidden, OnePerGroup, Recency, WithFacets
 from api.schemas.text import Text
 from api.settings import ApiSettings
 from common.db.engine import Database
@@ -126,6 +126,10 @@ async def _wanted(
     any_tag: Annotated[
         list[Text] | None, Query(description="Only images with this tag; repeat it for at least one of several.")
     ] = None,
+    label: Annotated[
+        list[Text] | None, Query(description="Only images in which this was seen; repeat it for all of several.")
+    ] = None,
+    include_hidden: IncludeHidden = False,
     created_from: Annotated[AwareDatetime | None, Query(description="Only images created then or later.")] = None,
     created_before: Annotated[AwareDatetime | None, Query(description="Only images created before that.")] = None,
     attributes: Annotated[
@@ -141,6 +145,8 @@ async def _wanted(
         created_from=created_from,
         created_before=created_before,
         attributes=parse_json_conditions(attributes, settings.search.attributes),
+        labels=tuple(label or ()),
+        include_hidden=include_hidden,
     )
 
 

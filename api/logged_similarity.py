@@ -89,7 +89,14 @@ def _kind_of(examples: Sequence[Example]) -> Kind:
 
 def describe(wanted: Filter, min_score: float | None) -> dict[str, Any]:
     """Return what results are filtered by, as plain JSON; whose images they are is said elsewhere."""
-    described: dict[str, Any] = _plain({**asdict(wanted), "owner_id": None, "min_score": min_score})
+    described: dict[str, Any] = _plain(
+        {
+            **asdict(wanted),
+            "owner_id": None,
+            "include_hidden": wanted.include_hidden or None,
+            "min_score": min_score,
+        }
+    )
     # Filters may be long, and the log is no archive of them.
     return described if len(json.dumps(described)) <= _MAX_FILTER_CHARS else {"too_long": True}
 

@@ -21,7 +21,7 @@ from common.db.engine import Database
 from common.db.models import EmbeddingModel, Image
 from common.embedder_client import EmbedderClient
 from common.errors import ConfigurationError, Conflict, InfrastructureError, InvalidInput, NotFound, UnknownModel
-from common.status import ImageStatus
+from common.status import ImageStatus, Visibility
 from common.vectors.base import Collection, Filter, Match, VectorIndex
 
 log = structlog.get_logger(__name__)
@@ -177,8 +177,8 @@ class Similarity:
             rows = await images.find_many(session, wanted.owner_id, [match.id for match in page.matches])
         return Results(
             model=model,
-            # What the index still holds of a deleted image has no row, and is not shown.
-            ranked=[(match.score, rows[match.id]) for match in page.matches if match.id in rows],
+            # What the index still holds of an image that was deleted, or hidden just now, is not shown.
+            ranked=[(match.score, rows[match.id]) for match in page.matches if _may_show(rows.get(match.id), wanted)],
             seen=window.seen_after(page, model.id) if page.more else None,
             no_good_match=window.seen is None and not _any_good(page.matches, good),
             trial=choice.trial,
@@ -202,6 +202,10 @@ class Similarity:
 
 def _any_vector(examples: Sequence[Example]) -> bool:
     return any(not isinstance(example.of, str | UUID) for example in examples)
+
+
+def _may_show(row: Image | None, wanted: Filter) -> bool:
+    return row is not None and (wanted.include_hidden or row.visibility != Visibility.HIDDEN)
 
 
 def _any_good(matches: Sequence[Match], good: float | None) -> bool:

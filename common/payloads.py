@@ -10,7 +10,7 @@ from common.db.engine import Database
 from common.db.lifecycle import Claim
 from common.db.models import EmbeddingModel, Image
 from common.errors import InfrastructureError
-from common.status import ImageStatus
+from common.status import ImageStatus, Visibility
 from common.vectors.base import Collection, Payload, VectorIndex
 
 log = structlog.get_logger(__name__)
@@ -25,6 +25,8 @@ def payload_of(image: Image | Claim) -> Payload:
         tags=tuple(image.tags),
         created_at=image.created_at,
         attributes=filterable(image.attributes),
+        labels=tuple(sorted({label for scores in image.labels.values() for label in scores})),
+        hidden=image.visibility == Visibility.HIDDEN,
     )
 
 

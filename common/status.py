@@ -4,13 +4,21 @@
        │          ▲             │             │
        │          └── backoff ──┴─────────────┤        error ──requeue──▶ pending
        └── (a download is given up) ──────────┴──────▶ error ──requeue──▶ created (it has no bytes yet)
-                                                       done ──redo (audit)──▶ pending
+                                                       done ──redo (audit, operator)──▶ pending
 
 The SQL in `common.db.lifecycle`, and for downloads in `common.db.imports`, performs exactly these moves;
 `tests/unit/common/test_status.py` and the integration tests hold the two against each other.
 """
 
 from enum import StrEnum
+
+
+class Visibility(StrEnum):
+    """Whether searches show an image."""
+
+    VISIBLE = "visible"
+    HIDDEN = "hidden"
+    """Shown by a search only if its owner asks for hidden ones; everything else is as ever."""
 
 
 class ImageStatus(StrEnum):
@@ -40,8 +48,9 @@ TRANSITIONS: dict[ImageStatus, frozenset[ImageStatus]] = {
 }
 """Allowed moves. A reclaim (`embedding`/`indexing` → `embedding` after a lease ran out) starts a new attempt and
 is a claim, not a move within one attempt. `done` is left only when an audit finds that something is missing which the
-pipeline makes. Of the moves from `created`, an upload makes only the one to `pending`; the others are those of a
-download that is put back or given up, and `error` → `created` has it tried again."""
+pipeline makes, or when an operator has its stages run once more. Of the moves from `created`, an upload makes only the
+one to `pending`; the others are those of a download that is put back or given up, and `error` → `created` has it tried
+again."""
 
 LEASED = frozenset({ImageStatus.EMBEDDING, ImageStatus.INDEXING})
 """States in which a worker holds (or held) a lease."""

@@ -32,6 +32,7 @@ from worker.duplicates.rehash import Rehash
 from worker.duplicates.search import DuplicateSearch
 from worker.extensions import StageContext, arrange, load_extensions
 from worker.gate import Gate
+from worker.labels import Labels
 from worker.leases import Leases
 from worker.metrics import BYTES_IN_FLIGHT
 from worker.moves import Moves
@@ -130,7 +131,7 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
                 Index(vectors),
             ],
             load_extensions(),
-            StageContext(database, storage, embedder),
+            StageContext(database, storage, embedder, Labels(database)),
         )
         gate = _create_gate(database, breakers)
         stack.push_async_callback(gate.close)

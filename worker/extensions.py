@@ -3,7 +3,7 @@
     [project.entry-points."likeness.stages"]
     colours = "colour_names:extension"
 
-where `colour_names.extension` is an `Extension`. Nothing in the worker changes for it.
+where `colour_names.extension` is an `Extension`. Nothing in the worker changes for it. docs/extending.md has the rest.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +14,7 @@ from common.db.engine import Database
 from common.embedder_client import EmbedderClient
 from common.errors import ConfigurationError
 from common.storage import ObjectStore
+from worker.labels import Labels
 from worker.work import Stage
 
 GROUP = "likeness.stages"
@@ -27,14 +28,17 @@ class StageContext:
     storage: ObjectStore
     embedder: EmbedderClient
     """Its `serving(label)` embeds by one model; that of the image at hand is `work.active`."""
+    labels: Labels
+    """Where a stage keeps what it sees in images."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """A stage of a third party, and the stage it comes right after."""
+    """A stage from elsewhere, and the stage it comes right after."""
 
     after: str
-    create: Callable[[StageContext], Stage]
+    create: Callable[[StageContext], Stage | None]
+    """Called once, when the worker starts; None: it is not configured, and there will be no such stage."""
 
 
 def load_extensions() -> list[Extension]:
@@ -63,5 +67,6 @@ def arrange(stages: Sequence[Stage], extensions: Sequence[Extension], context: S
                 f"an extension wants to follow {extension.after!r}; it can follow {', '.join(places)}",
                 code="bad_extension",
             )
-        places[extension.after].append(extension.create(context))
+        if (stage := extension.create(context)) is not None:
+            places[extension.after].append(stage)
     return [placed for stage in stages for placed in (stage, *places.get(stage.name, ()))]

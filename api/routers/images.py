@@ -54,7 +54,7 @@ async def list_images(
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> ImagePage:
-    """List your images, newest first."""
+    """List your images, newest first; hidden ones too."""
     wanted = ImageFilter(owner, status, folder_id, tag, category)
     async with database.begin() as session:
         # One more than asked for tells whether there is a next page.

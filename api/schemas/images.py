@@ -10,7 +10,7 @@ from api.schemas.text import STORABLE, JsonObject
 from common.db.embedding_models import label
 from common.db.images import State
 from common.db.models import EmbeddingModel, Image, ImageEvent
-from common.status import ImageStatus
+from common.status import ImageStatus, Visibility
 
 MAX_TAGS = 50
 MAX_POLLED = 1000
@@ -54,6 +54,10 @@ class ImportFields(UploadFields):
 
 class ImageEdit(Description):
     """Changes to the descriptive fields; what is left out stays as it is."""
+
+    visibility: Visibility = Field(
+        default=Visibility.VISIBLE, description="Whether searches show it; once given, no moderation changes it."
+    )
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"example": {"title": "Oxford", "tags": ["shoes", "brown"]}}
@@ -135,6 +139,24 @@ class EventOut(BaseModel):
         return cls.model_validate(event, from_attributes=True)
 
 
+class LabelOut(BaseModel):
+    """Something a stage of the pipeline has seen in an image."""
+
+    label: str
+    score: float = Field(description="How sure it is, 0 to 1.")
+    source: str = Field(description="The stage.")
+
+    @classmethod
+    def all_of(cls, image: Image) -> "list[LabelOut]":
+        """Return an image's labels, the surest first."""
+        shown = [
+            cls(label=label, score=score, source=source)
+            for source, scores in image.labels.items()
+            for label, score in scores.items()
+        ]
+        return sorted(shown, key=lambda each: (-each.score, each.label, each.source))
+
+
 class ImageOut(BaseModel):
     """An image and where it is on its way to being searchable."""
 
@@ -155,6 +177,9 @@ class ImageOut(BaseModel):
     category: str | None
     tags: list[str]
     attributes: dict[str, Any]
+    labels: list[LabelOut] = Field(description="What stages of the pipeline see in it, the surest first.")
+    visibility: Visibility = Field(description="Searches show `hidden` images only with `include_hidden`.")
+    visibility_by: str | None = Field(description="Who decided that: `owner`, or a stage; null: nobody.")
     model: str | None = Field(description="The model it is indexed with; null until it is `done`.")
     created_at: datetime
     updated_at: datetime
@@ -167,7 +192,7 @@ class ImageOut(BaseModel):
         shown = {name: getattr(image, name) for name in cls.model_fields if hasattr(image, name)}
         path = f"/images/{image.id}"
         return cls(
-            **shown,
+            **{**shown, "labels": LabelOut.all_of(image)},
             error=_error(image),
             model=label(model) if model and image.status == ImageStatus.DONE else None,
             links=Links(content=f"{path}/content", thumbnail=f"{path}/thumbnail", similar=f"{path}/similar"),

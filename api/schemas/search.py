@@ -35,6 +35,7 @@ OnePerGroup = Annotated[bool, Field(description="Show only the first of images t
 GoodOnly = Annotated[
     bool, Field(description="Leave out what is no good match; for texts alone and images alone, once calibrated.")
 ]
+IncludeHidden = Annotated[bool, Field(description="Also show images that moderation, or you, have hidden.")]
 WithFacets = Annotated[bool, Field(description="Count what passes the filter, see `facets`.")]
 
 Sentence = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT_CHARS), STORABLE]
@@ -69,6 +70,8 @@ class FilterIn(BaseModel):
     category: Text | None = None
     tags: list[Text] = Field(default_factory=list, max_length=_MAX_TAGS, description="All of these.")
     any_tags: list[Text] = Field(default_factory=list, max_length=_MAX_TAGS, description="At least one of these.")
+    labels: list[Text] = Field(default_factory=list, max_length=_MAX_TAGS, description="All of these were seen in it.")
+    include_hidden: IncludeHidden = False
     created_from: AwareDatetime | None = Field(default=None, description="Not before this.")
     created_before: AwareDatetime | None = Field(default=None, description="Before this.")
     attributes: JsonObject = Field(
@@ -89,6 +92,8 @@ class FilterIn(BaseModel):
             created_from=self.created_from,
             created_before=self.created_before,
             attributes=parse_conditions(self.attributes, declared),
+            labels=tuple(self.labels),
+            include_hidden=self.include_hidden,
         )
 
 

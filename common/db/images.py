@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from common.db import likenesses
 from common.db.criteria import NEVER
 from common.db.lifecycle import LEASE
-from common.db.models import Folder, Image, ImageEvent, Tombstone
+from common.db.models import OWNER, Folder, Image, ImageEvent, Tombstone
 from common.errors import NotFound
 
 GRACE = 2 * LEASE
 """How long a deleted image is remembered: no worker can still be writing what belonged to it after this."""
 
-_FILTERED_BY_INDEX = frozenset({"category", "tags", "attributes"})
+_FILTERED_BY_INDEX = frozenset({"category", "tags", "attributes", "visibility"})
 
 _LOCK_HASHES = text(
     "SELECT pg_advisory_xact_lock_shared(hashtextextended(hash, 0)) "
@@ -200,6 +200,8 @@ async def owns_folder(session: AsyncSession, owner_id: UUID, folder_id: UUID) ->
 async def edit(session: AsyncSession, owner_id: UUID, image_id: UUID, changes: Mapping[str, Any]) -> Image:
     """Change descriptive fields; `payload_version` rises when the vector index filters by one of them.
 
+    A `visibility` given here is the owner's, and final.
+
     Raises:
         NotFound: not one of the owner's images.
     """
@@ -209,6 +211,8 @@ async def edit(session: AsyncSession, owner_id: UUID, image_id: UUID, changes: M
     values: dict[str, Any] = {**changes, "updated_at": func.now()}
     if _FILTERED_BY_INDEX & changes.keys():
         values["payload_version"] = Image.payload_version + 1
+    if "visibility" in changes:
+        values["visibility_by"] = OWNER
     await session.execute(update(Image).where(Image.id == image_id).values(values))
     await session.refresh(image)
     return image

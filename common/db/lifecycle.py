@@ -7,7 +7,7 @@ batches can't deadlock. Each statement also writes its rows of `image_events`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db.model_lock import hold_models
 from common.db.models import TRIES
+from common.status import Visibility
 
 LEASE = timedelta(seconds=60)
 """How long a claim holds without being renewed; a dead worker's images are reclaimed after this."""
@@ -49,6 +50,8 @@ class Claim:
     attributes: dict[str, Any]
     created_at: datetime
     payload_version: int
+    labels: dict[str, dict[str, float]] = field(default_factory=dict)
+    visibility: str = Visibility.VISIBLE
 
     @property
     def fence(self) -> Fence:
@@ -126,15 +129,16 @@ WITH due AS (
            lease_until = now() + CAST(:lease AS interval), model_id = :model_id, updated_at = now()
       FROM due WHERE images.id = due.id
     RETURNING images.id, attempt, tries_left, owner_id, folder_id, sha256, object_key, media_type, byte_size,
-              category, tags, attributes, created_at, payload_version, due.status AS from_status
+              category, tags, attributes, created_at, payload_version, labels, visibility,
+              due.status AS from_status
 ), logged AS (
     INSERT INTO image_events (image_id, from_status, to_status, attempt, worker)
     SELECT id, from_status, 'embedding', attempt, :worker FROM claimed
 )
 SELECT id, attempt, tries_left, owner_id, folder_id, sha256, object_key, media_type, byte_size,
-       category, tags, attributes, created_at, payload_version
+       category, tags, attributes, created_at, payload_version, labels, visibility
   FROM claimed"""  # noqa: S608 - constants
-).columns(attributes=JSONB)
+).columns(attributes=JSONB, labels=JSONB)
 
 
 def _fenced(columns: str, from_statuses: str, changes: str, error_code: str = "NULL") -> TextClause:
@@ -381,7 +385,8 @@ async def requeue(session: AsyncSession, ids: Sequence[UUID], requeued_by: str) 
 async def redo(session: AsyncSession, fences: Sequence[Fence], redone_by: str, code: str) -> set[UUID]:
     """`done` → `pending`, with all tries: the pipeline is to make again what an audit found missing, named by `code`.
 
-    Return those that moved: no other attempt has claimed or finished them since the audit read their rows.
+    So it is when an operator has the stages run once more. Return those that moved: no other attempt has claimed or
+    finished them since their rows were read.
     """
     return await _move(session, _REDO, fences, tries=TRIES, redone_by=redone_by, code=code)
 

@@ -18,18 +18,22 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common.db.base import Base, Timestamp
-from common.status import ImageStatus, OperationStatus
+from common.status import ImageStatus, OperationStatus, Visibility
 
 LOCAL_OWNER_ID = UUID("00000000-0000-4000-8000-000000000001")
 """The built-in owner of everything until there are accounts; its row comes with the first migration."""
 LOCAL_FOLDER_ID = UUID("00000000-0000-4000-8000-000000000002")
 """The built-in owner's default folder."""
 
+OWNER = "owner"
+"""In `Image.visibility_by`: the owner decided."""
+
 TRIES = 5
 """How often an image may be tried before it is given up; an outage of a dependency does not count."""
 
 _OPERATION_STATUSES = ", ".join(f"'{status}'" for status in OperationStatus)
 _STATUSES = ", ".join(f"'{status}'" for status in ImageStatus)
+_VISIBILITIES = ", ".join(f"'{visibility}'" for visibility in Visibility)
 _BYTES_MISSING = "num_nulls(sha256, object_key, media_type, byte_size, width, height)"
 
 
@@ -71,6 +75,8 @@ class Image(Base):
             f"OR {_BYTES_MISSING} = 6 AND source_url IS NOT NULL AND status IN ('created', 'error')",
             name="bytes",
         ),
+        CheckConstraint(f"visibility IN ({_VISIBILITIES})", name="visibility"),
+        CheckConstraint("visibility = 'visible' OR visibility_by IS NOT NULL", name="hidden_by"),
         Index("ix_images_sha256", "sha256"),
         Index("ix_images_owner_id_created_at_id", "owner_id", "created_at", "id"),
         Index("ix_images_tags", "tags", postgresql_using="gin"),
@@ -108,6 +114,12 @@ class Image(Base):
     category: Mapped[str | None]
     tags: Mapped[list[str]] = mapped_column(server_default="{}")
     attributes: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+
+    labels: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    """What stages of the pipeline see in it: by their name, then by label, the score; `common.db.labels` writes it."""
+    visibility: Mapped[str] = mapped_column(server_default=Visibility.VISIBLE)
+    visibility_by: Mapped[str | None]
+    """Who decided that: `OWNER`, whose word is final, or a stage; None: nobody."""
 
     status: Mapped[str] = mapped_column(server_default=ImageStatus.CREATED)
     attempt: Mapped[int] = mapped_column(server_default="0")

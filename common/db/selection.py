@@ -1,4 +1,4 @@
-"""Which failed images an operator means: by id, code, folder, model, and how lately they failed."""
+"""Which images an operator means: by state, id, code, folder, model, and how lately they came into it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,21 +8,23 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from common.db.lifecycle import Fence
 from common.db.models import Image
 from common.status import ImageStatus
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Images in `error` that meet every condition given; without any: all of them.
+    """Images in a state that meet every condition given; without any: all of them.
 
     Attributes:
         ids: only these images.
         code: only this error code.
         folder_id: only this folder.
         model_ids: only those whose last attempt was by one of these models.
-        since: only what failed within this time.
-        limit: at most so many, those that failed first.
+        since: only what came into the state within this time.
+        limit: at most so many, those that have been in it for longest.
+        status: the state.
     """
 
     ids: Sequence[UUID] | None = None
@@ -31,11 +33,12 @@ class Selection:
     model_ids: Sequence[int] | None = None
     since: timedelta | None = None
     limit: int | None = None
+    status: ImageStatus = ImageStatus.ERROR
 
 
-async def find_failed(session: AsyncSession, selection: Selection) -> list[UUID]:
-    """Find the selected images, in the order in which they failed."""
-    query = select(Image.id).where(Image.status == ImageStatus.ERROR)
+async def find_selected(session: AsyncSession, selection: Selection) -> list[Fence]:
+    """Find the selected images with their last attempts, those first that changed longest ago."""
+    query = select(Image.id, Image.attempt).where(Image.status == selection.status)
     if selection.ids is not None:
         query = query.where(Image.id == func.any(selection.ids))
     if selection.code is not None:
@@ -47,4 +50,4 @@ async def find_failed(session: AsyncSession, selection: Selection) -> list[UUID]
     if selection.since is not None:
         query = query.where(Image.updated_at >= func.now() - selection.since)
     query = query.order_by(Image.updated_at, Image.id).limit(selection.limit)
-    return list(await session.scalars(query))
+    return [Fence(*row) for row in await session.execute(query)]

@@ -60,6 +60,8 @@ class Payload:
     tags: tuple[str, ...]
     created_at: datetime
     attributes: Mapping[str, Value] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,6 +134,9 @@ class Filter:
     """… and before this."""
     attributes: tuple[Condition, ...] = ()
     """Fields here are names of attributes, each of which is indexed as what the condition compares it with."""
+    labels: tuple[str, ...] = ()
+    """All of these."""
+    include_hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from common.attributes import AttributeKind, Declared, filterable
 from common.vectors.base import AnyOf, Condition, During, Equals, Filter, Payload
@@ -20,6 +20,7 @@ FIELDS: Mapping[str, Kind] = MappingProxyType(
         "category": "keyword",
         "tags": "keyword",
         "created_at": "datetime",
+        "labels": "keyword",
     }
 )
 """What is indexed of every payload, beside declared attributes: a server in strict mode refuses to filter by others."""
@@ -34,6 +35,10 @@ _KINDS: Mapping[AttributeKind, Kind] = MappingProxyType(
         AttributeKind.DATETIME: "datetime",
     }
 )
+
+
+_HIDDEN_OF = "hidden_of"
+"""Whose a hidden point is; not indexed."""
 
 
 def indexed_fields(declared: Declared) -> dict[str, Kind]:
@@ -57,17 +62,37 @@ def to_fields(payload: Payload) -> dict[str, Any]:
         fields["category"] = payload.category
     if payload.attributes:
         fields["attributes"] = dict(payload.attributes)
+    if payload.labels:
+        fields["labels"] = list(payload.labels)
+    if payload.hidden:
+        fields["owner_id"] = _hidden_tenant(payload.owner_id)
+        fields[_HIDDEN_OF] = str(payload.owner_id)
     return fields
+
+
+def _hidden_tenant(owner_id: UUID) -> str:
+    """Return whose an owner's hidden points are in the index.
+
+    A tenant of their own makes them cost nothing where nobody asks for them. A condition that leaves them out would be
+    looked at for every point: it took four times as long to compare 20,000 by the engine in this process.
+    """
+    return str(uuid5(owner_id, "hidden"))
 
 
 def to_conditions(wanted: Filter) -> list[Condition]:
     """Return a filter as conditions, all of which must hold."""
-    conditions: list[Condition] = [Equals("owner_id", str(wanted.owner_id))]
+    owner = str(wanted.owner_id)
+    conditions: list[Condition] = [
+        AnyOf("owner_id", (owner, _hidden_tenant(wanted.owner_id)))
+        if wanted.include_hidden
+        else Equals("owner_id", owner)
+    ]
     if wanted.folder_id is not None:
         conditions.append(Equals("folder_id", str(wanted.folder_id)))
     if wanted.category is not None:
         conditions.append(Equals("category", wanted.category))
     conditions += [Equals("tags", tag) for tag in wanted.tags]
+    conditions += [Equals("labels", label) for label in wanted.labels]
     if wanted.any_tags:
         conditions.append(AnyOf("tags", wanted.any_tags))
     if wanted.created_from is not None or wanted.created_before is not None:
@@ -80,12 +105,14 @@ def from_fields(fields: Mapping[str, Any] | None) -> Payload | None:
     try:
         given = dict(fields or {})
         payload = Payload(
-            owner_id=UUID(given["owner_id"]),
+            owner_id=UUID(given.get(_HIDDEN_OF, given["owner_id"])),
             folder_id=UUID(given["folder_id"]),
             category=given.get("category"),
             tags=tuple(given["tags"]),
             created_at=datetime.fromisoformat(given["created_at"]),
             attributes=filterable(given.get("attributes", {})),
+            labels=tuple(given.get("labels", ())),
+            hidden=_HIDDEN_OF in given,
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         return None

@@ -16,6 +16,7 @@ ALICE, BOB = UUID(int=1 << 64), UUID(int=2 << 64)
 FOLDERS = [UUID(int=(3 << 64) + number) for number in range(3)]
 CATEGORIES = ["shoes", "Hüte & Mützen", None]
 TAGS = ["red", "blue", "sale"]
+LABELS = ["a red circle", "ein Hut"]
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 """When the first point was created; the others follow minute by minute."""
 
@@ -48,7 +49,9 @@ def vectors(count: int, seed: int = 0, dim: int = DIM) -> Vector:
 QUERY = vectors(1, seed=7)[0]
 
 
-def points(count: int, seed: int = 0, owner_id: UUID | None = None, dim: int = DIM) -> list[Point]:
+def points(
+    count: int, seed: int = 0, owner_id: UUID | None = None, dim: int = DIM, *, some_hidden: bool = False
+) -> list[Point]:
     """Return points of both owners or of one, over all folders, categories, sets of tags and values of attributes."""
     choose = np.random.default_rng(seed + 1)
 
@@ -64,6 +67,8 @@ def points(count: int, seed: int = 0, owner_id: UUID | None = None, dim: int = D
                 for name, values in _VALUES.items()
                 if choose.integers(4)
             },
+            labels=tuple(label for label in LABELS if choose.integers(2)),
+            hidden=some_hidden and not choose.integers(4),
         )
         return Point(UUID(bytes=choose.bytes(16)), vector, payload)
 
@@ -80,6 +85,8 @@ def holds(wanted: Filter, payload: Payload) -> bool:
         and (not wanted.any_tags or not set(wanted.any_tags).isdisjoint(payload.tags))
         and (wanted.created_from is None or payload.created_at >= wanted.created_from)
         and (wanted.created_before is None or payload.created_at < wanted.created_before)
+        and set(wanted.labels) <= set(payload.labels)
+        and (wanted.include_hidden or not payload.hidden)
         and all(_meets(payload.attributes.get(condition.field), condition) for condition in wanted.attributes)
     )
 

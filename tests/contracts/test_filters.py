@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
-from itertools import product
+from itertools import cycle, product
 from uuid import UUID
 
 import pytest
@@ -63,19 +63,22 @@ ATTRIBUTES: dict[str, tuple[Condition, ...]] = {
 
 @pytest.fixture(scope="module")
 def stored() -> list[Point]:
-    return points(NUMBER, seed=3)
+    return points(NUMBER, seed=3, some_hidden=True)
 
 
 @pytest.fixture(scope="session")
 async def shop(index: VectorIndex, create_collection: CreateCollection) -> Collection:
     collection = await create_collection()
-    await index.upsert(collection, points(NUMBER, seed=3))
+    await index.upsert(collection, points(NUMBER, seed=3, some_hidden=True))
     return collection
 
 
+SEEN = [((), False), (("a red circle",), False), ((), True), (("ein Hut",), True), (("a red circle", "ein Hut"), True)]
+"""Labels, and whether hidden ones count. They take turns with all of these, as there are five …"""
+
 COMBINED = list(product(FOLDER, CATEGORY, ALL_TAGS, ANY_TAGS, SPANS))
 _EVERY = 5
-"""Conditions on attributes take turns with these: as 5 divides none of the lists, each meets every member of each."""
+"""… and so do conditions on attributes: as 5 divides none of the lists, each meets every member of each."""
 
 
 @pytest.mark.parametrize(("turn", "attributes"), list(enumerate(ATTRIBUTES.values())), ids=ATTRIBUTES)
@@ -84,8 +87,8 @@ async def test_filters_like_brute_force(
 ) -> None:
     passed = 0
     combined = COMBINED[turn % _EVERY :: _EVERY] if attributes else COMBINED
-    for folder_id, category, tags, any_tags, (start, end) in combined:
-        wanted = Filter(ALICE, folder_id, category, tags, any_tags, start, end, attributes)
+    for (folder_id, category, tags, any_tags, (start, end)), seen in zip(combined, cycle(SEEN), strict=False):
+        wanted = Filter(ALICE, folder_id, category, tags, any_tags, start, end, attributes, *seen)
         expected = brute_force(stored, QUERY, wanted)[:LIMIT]
         assert same(await index.query(shop, QUERY, filter=wanted, limit=LIMIT), expected), wanted
         passed += bool(expected)
@@ -95,6 +98,7 @@ async def test_filters_like_brute_force(
 async def test_facets_count_what_passes(index: VectorIndex, shop: Collection, stored: Sequence[Point]) -> None:
     """Queries have met every combination of filters; here each condition is met once."""
     filters = [Filter(ALICE, None, *some, LATER) for some in product(CATEGORY, ALL_TAGS, ANY_TAGS)]
+    filters += [Filter(ALICE, labels=labels, include_hidden=hidden) for labels, hidden in SEEN]
     filters += [Filter(ALICE, attributes=conditions) for conditions in ATTRIBUTES.values()]
     for wanted in filters:
         passing = [point.payload for point in stored if holds(wanted, point.payload)]
@@ -121,6 +125,7 @@ NOTHING = {
     "another case": Filter(ALICE, category="Shoes"),
     "a tag too many": Filter(ALICE, tags=("red", "green")),
     "none of the tags": Filter(ALICE, any_tags=("green", "Red")),
+    "an unheard-of label": Filter(ALICE, labels=("a red circle", "A red circle")),
     "too early": Filter(ALICE, created_before=FIRST),
     "no time at all": Filter(ALICE, created_from=LATER, created_before=LATER),
     "unheard of": Filter(ALICE, attributes=(Equals("brand", "ACME"),)),

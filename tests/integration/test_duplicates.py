@@ -38,6 +38,7 @@ from tests.fixtures.rows import (
     model_info,
     new_image,
     record_done,
+    record_pending,
 )
 from worker.decode_pool import DecodePool
 from worker.duplicates import loop as loop_module
@@ -45,6 +46,8 @@ from worker.duplicates.loop import Duplicates
 from worker.duplicates.rehash import Rehash
 from worker.duplicates.search import DuplicateSearch
 from worker.render import Rendered
+from worker.stages.fingerprint import Fingerprint
+from worker.work import Work
 
 THRESHOLDS = Thresholds(near_distance=7, near_score=0.9, similar_score=0.99)
 Vector = NDArray[np.float32]
@@ -191,6 +194,27 @@ async def test_twins_that_are_compared_at_the_same_moment_find_each_other(bench:
         async with bench.database.begin() as session:
             assert await likenesses.record(session, LOCAL_OWNER_ID, [image.id], found, number) == 1
     assert list((await bench.likenesses()).values()) == [("near", 0)]
+
+
+async def test_hidden_images_have_duplicates_too(bench: Bench) -> None:
+    """By their vectors alone: their owner may show them again any time, and nothing is compared anew for that."""
+    images = await record_done(bench.database, new_image(), new_image())
+    async with bench.database.begin() as session:
+        await session.execute(text("UPDATE images SET visibility = 'hidden', visibility_by = 'owner'"))
+    hidden = [await load(bench.database, image.id) for image in images]
+    await bench.index_images(hidden, {image.sha256: some_vector(1) for image in hidden}, {})
+    await bench.compare_all()
+    assert list((await bench.likenesses()).values()) == [("similar", None)]
+
+
+async def test_an_image_that_was_not_decoded_is_left_to_be_hashed(bench: Bench) -> None:
+    (image,) = await record_pending(bench.database, new_image())
+    async with bench.database.begin() as session:
+        (claim,) = await lifecycle.claim(session, [image.id], "tests")
+    stage = Fingerprint(bench.database)
+    await stage.run(Work(claim, [bench.model], vectors={bench.model.id: some_vector(1)}))
+    async with bench.database.begin() as session:
+        assert await fingerprints.find(session, [image.sha256]) == {}
 
 
 async def test_what_is_like_it_may_be_gone_by_the_time_it_is_written_down(bench: Bench) -> None:

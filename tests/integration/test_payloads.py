@@ -67,10 +67,13 @@ def test_a_payload_is_what_searches_filter_by() -> None:
         category="shoes",
         tags=["a", "b"],
         attributes={"price": 9.5, "sold": True, "notes": ["not", "plain"]},
+        labels={"tagging": {"a star": 0.9, "a moon": 1}, "faces": {"a moon": 0.5}},
+        visibility="hidden",
         title="Oxford",
     )
     plain: dict[str, Value] = {"price": 9.5, "sold": "true"}
-    assert payload_of(row) == Payload(UUID(int=2), UUID(int=3), "shoes", ("a", "b"), row.created_at, plain)
+    expected = Payload(UUID(int=2), UUID(int=3), "shoes", ("a", "b"), row.created_at, plain, ("a moon", "a star"), True)
+    assert payload_of(row) == expected
 
 
 async def test_searches_follow_an_edit(

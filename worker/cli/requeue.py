@@ -1,4 +1,4 @@
-"""`likeness requeue`: try failed images again."""
+"""`likeness requeue`: try failed images again, or have `done` ones processed once more."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,9 +14,11 @@ from rich.progress import track
 from common import jobs
 from common.db import embedding_models, lifecycle, selection
 from common.db.engine import Database
+from common.db.lifecycle import Fence
 from common.db.selection import Selection
 from common.errors import QueueUnavailable
 from common.settings import RedisSettings
+from common.status import ImageStatus
 from worker.cli.console import notes, out, print_json, say
 from worker.cli.exits import Exit, plain_errors
 from worker.cli.options import Json, parse_span
@@ -26,6 +28,8 @@ from worker.cli.stores import open_database, open_queue
 DRY_ABOVE = 100
 BATCH = 500
 _REQUEUED_BY = "cli"
+_RUN_AGAIN = "run_again"
+"""In the history, why a `done` image was processed once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class Outcome:
 def requeue(
     ids: Annotated[list[UUID] | None, typer.Argument(metavar="IDS", help="Only these images.")] = None,
     status: Annotated[
-        Literal["error"] | None, typer.Option(help="All images in this state; only `error` can be requeued.")
+        Literal["error", "done"] | None,
+        typer.Option(help="All images in this state; `done` ones go through the pipeline's stages once more."),
     ] = None,
     code: Annotated[str | None, typer.Option(help="Only images with this error code.")] = None,
     folder: Annotated[UUID | None, typer.Option(help="Only images in the folder with this id.")] = None,
@@ -59,24 +64,34 @@ def requeue(
 ) -> None:
     """Put images in `error` back to `pending`, with all their tries; failed downloads are tried again.
 
+    With --status done: images that are fine, for the sake of stages that see something else in them by now.
     Conditions add up. More than 100 are only counted, unless --yes is given.
     Works with Redis down too: the workers' sweep finds the images within seconds.
     Exit status 1: some of the IDS could not be requeued, or --yes is missing.
     """
     if not (ids or status or code or folder or model or since):
         raise typer.BadParameter("say which: IDS, --code, --folder, --model, --since, or --status error for all")
-    wanted = Selection(ids or None, code, folder, since=parse_span(since) if since else None, limit=limit)
+    if status == "done" and (ids or code or since):
+        raise typer.BadParameter("IDS, --code and --since are about failed images; --status done is not")
+    wanted = Selection(
+        ids or None,
+        code,
+        folder,
+        since=parse_span(since) if since else None,
+        limit=limit,
+        status=ImageStatus(status or ImageStatus.ERROR),
+    )
     settings = read_settings()
     found = asyncio.run(_find(settings, wanted, model))
     unconfirmed = len(found) > DRY_ABOVE and not yes
     dry = dry_run or unconfirmed
-    requeued = 0 if dry or not found else asyncio.run(_requeue(settings, found))
-    left_out = [] if limit else sorted(set(ids or ()) - set(found))
+    requeued = 0 if dry or not found else asyncio.run(_requeue(settings, found, wanted.status))
+    left_out = [] if limit else sorted(set(ids or ()) - {fence.id for fence in found})
     outcome = Outcome(len(found), requeued, dry, left_out)
     if as_json:
         print_json(asdict(outcome))
     else:
-        _show(outcome)
+        _show(outcome, wanted.status)
     if unconfirmed and not dry_run:
         say(f"These are more than {DRY_ABOVE}: add --yes to requeue them, or --limit.")
         raise typer.Exit(Exit.FOUND)
@@ -84,16 +99,16 @@ def requeue(
         raise typer.Exit(Exit.FOUND)
 
 
-async def _find(settings: CliSettings, wanted: Selection, model: str | None) -> list[UUID]:
+async def _find(settings: CliSettings, wanted: Selection, model: str | None) -> list[Fence]:
     async with open_database(settings.database) as database, database.begin() as session:
         if model is not None:
             wanted = replace(wanted, model_ids=await embedding_models.find_labelled(session, model))
-        return await selection.find_failed(session, wanted)
+        return await selection.find_selected(session, wanted)
 
 
-async def _requeue(settings: CliSettings, ids: Sequence[UUID]) -> int:
+async def _requeue(settings: CliSettings, found: Sequence[Fence], status: ImageStatus) -> int:
     async with open_database(settings.database) as database, AsyncExitStack() as stack:
-        return await _move(database, await _find_queue(stack, settings.redis), ids)
+        return await _move(database, await _find_queue(stack, settings.redis), found, status)
 
 
 async def _find_queue(stack: AsyncExitStack, settings: RedisSettings) -> ArqRedis | None:
@@ -104,25 +119,29 @@ async def _find_queue(stack: AsyncExitStack, settings: RedisSettings) -> ArqRedi
         return None
 
 
-async def _move(database: Database, redis: ArqRedis | None, ids: Sequence[UUID]) -> int:
+async def _move(database: Database, redis: ArqRedis | None, found: Sequence[Fence], status: ImageStatus) -> int:
     """Requeue batch by batch, a transaction each; return how many moved: somebody else may have requeued some."""
     moved_in_all = 0
-    starts = range(0, len(ids), BATCH)
+    starts = range(0, len(found), BATCH)
     for start in track(starts, "Requeueing", console=notes, disable=len(starts) == 1, transient=True):
+        batch = found[start : start + BATCH]
         async with database.begin() as session:
-            moved = await lifecycle.requeue(session, ids[start : start + BATCH], requeued_by=_REQUEUED_BY)
+            if status == ImageStatus.DONE:
+                moved = await lifecycle.redo(session, batch, _REQUEUED_BY, _RUN_AGAIN)
+            else:
+                moved = await lifecycle.requeue(session, [fence.id for fence in batch], requeued_by=_REQUEUED_BY)
         if redis is not None:
             await jobs.hint(redis, list(moved))
         moved_in_all += len(moved)
     return moved_in_all
 
 
-def _show(outcome: Outcome) -> None:
+def _show(outcome: Outcome, status: ImageStatus) -> None:
     if outcome.dry_run:
         out.print(f"{outcome.selected:,} images would be requeued.")
     elif outcome.selected:
         out.print(f"Requeued {outcome.requeued:,} images.")
     else:
-        out.print("No image in error matches.")
+        out.print("No image in error matches." if status == ImageStatus.ERROR else "No done image matches.")
     for image_id in outcome.not_in_error:
         say(f"{image_id} is not requeued: unknown, not in error, or left out by another condition.")

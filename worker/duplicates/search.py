@@ -104,7 +104,7 @@ class DuplicateSearch:
                 matches = await self._vectors.query(
                     collection,
                     known.vectors[sha256],
-                    filter=Filter(owner_id),
+                    filter=Filter(owner_id, include_hidden=True),
                     limit=CANDIDATES,
                     min_score=thresholds.least_score,
                     exclude=copies.get(sha256, ()),

@@ -23,7 +23,7 @@ class Fingerprint:
 
     async def run(self, work: Work) -> None:
         """Keep `work.perceptual_hash`, if the image has been decoded."""
-        if work.pixels is not None:
+        if work.pixels:
             await self._hashes.submit((work.claim.sha256, work.perceptual_hash))
 
     async def _flush(self, hashes: list[tuple[str, int | None]]) -> list[None]:

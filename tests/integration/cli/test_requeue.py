@@ -124,7 +124,8 @@ async def test_more_than_a_batch_is_requeued_whole(run: Run, database: Database)
 
 async def test_requeue_nothing_in_particular_is_2(run: Run, database: Database) -> None:
     await add_images(database, 1)
-    for arguments in ((), ("--limit", "5"), ("--status", "done"), ("--status", "error", "--since", "soon")):
+    nothing = [("--limit", "5"), ("--status", "pending"), ("--status", "error", "--since", "soon")]
+    for arguments in ((), *nothing, ("--status", "done", "--since", "2h"), ("--status", "done", uuid4())):
         assert (await run("requeue", *arguments)).status == 2
     assert set((await statuses(database)).values()) == {"error"}
 
@@ -132,3 +133,25 @@ async def test_requeue_nothing_in_particular_is_2(run: Run, database: Database) 
 async def test_requeue_finding_nothing_is_fine(run: Run) -> None:
     ran = await run("requeue", "--code", "no_such_code")
     assert (ran.status, ran.out) == (0, "No image in error matches.\n")
+    ran = await run("requeue", "--status", "done")
+    assert (ran.status, ran.out) == (0, "No done image matches.\n")
+
+
+async def test_what_is_done_is_processed_once_more_if_that_is_asked_for(run: Run, database: Database) -> None:
+    failed, *done = await add_images(database, 1) + await add_images(database, 2, "done")
+    folder = await create_folder(database)
+    elsewhere = await add_images(database, 1, "done", folder=folder)
+    ran = await run("requeue", "--status", "done", "--folder", folder, "--json", REDIS__URL=NOWHERE)
+    assert (ran.status, ran.data["requeued"], ran.data["not_in_error"]) == (0, 1, [])
+    async with database.begin() as session:
+        event = (await images.list_events(session, elsewhere[0]))[-1]
+    assert (event.from_status, event.to_status, event.worker, event.error_code) == (
+        "done",
+        "pending",
+        "cli",
+        "run_again",
+    )
+    await age(database, done[:1], 1)
+    await run("requeue", "--status", "done", "--limit", "1", REDIS__URL=NOWHERE)
+    pending = dict.fromkeys([*elsewhere, done[0]], "pending")
+    assert await statuses(database) == {failed: "error", done[1]: "done", **pending}

@@ -98,6 +98,7 @@ INDEXED: Sequence[dict[str, Any]] = [
     {"tags": ["red"]},
     {"tags": [], "title": "x"},
     {"attributes": {"a": 1}},
+    {"visibility": "hidden"},
 ]
 NOT_INDEXED: Sequence[dict[str, Any]] = [{"title": "x"}, {"description": None}, {"title": None, "description": "x"}]
 

@@ -46,6 +46,9 @@ def create_image(**values: Any) -> Image:
         "category": "shoes",
         "tags": ["brown"],
         "attributes": {"size": 43},
+        "labels": {},
+        "visibility": "visible",
+        "visibility_by": None,
         "status": "pending",
         "attempt": 1,
         "error_code": None,
@@ -161,6 +164,26 @@ def test_an_image_is_shown_with_what_its_owner_may_know() -> None:
     assert shown["attributes"] == {"size": 43}
     assert shown["error"] is None
     assert not shown.keys() & {"owner_id", "object_key", "lease_owner", "payload_version"}
+
+
+def test_labels_are_shown_surest_first() -> None:
+    labels = {"tagging": {"a star": 0.5, "a moon": 0.9}, "faces": {"a star": 0.5, "a face": 1.0}}
+    shown = ImageOut.of(create_image(labels=labels, visibility="hidden", visibility_by="moderation"), MODEL)
+    assert [(each.label, each.score, each.source) for each in shown.labels] == [
+        ("a face", 1.0, "faces"),
+        ("a moon", 0.9, "tagging"),
+        ("a star", 0.5, "faces"),
+        ("a star", 0.5, "tagging"),
+    ]
+    assert (shown.visibility, shown.visibility_by) == ("hidden", "moderation")
+
+
+def test_an_edit_decides_on_visibility_only_if_it_says_so() -> None:
+    assert ImageEdit.model_validate({}).model_dump(exclude_unset=True) == {}
+    assert ImageEdit.model_validate({"visibility": "hidden"}).model_dump(exclude_unset=True) == {"visibility": "hidden"}
+    for value in (None, "secret"):
+        with pytest.raises(ValidationError, match="visibility"):
+            ImageEdit.model_validate({"visibility": value})
 
 
 @pytest.mark.parametrize("status", ImageStatus)

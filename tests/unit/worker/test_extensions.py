@@ -1,6 +1,8 @@
 """Stages from elsewhere: found by entry point, put where they ask to be, refused where they can't be."""
 
+import tomllib
 from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -76,5 +78,15 @@ def test_what_is_no_extension_is_refused_by_name(monkeypatch: pytest.MonkeyPatch
         load_extensions()
 
 
-def test_none_are_installed_with_likeness_itself() -> None:
-    assert load_extensions() == []
+def test_an_extension_that_is_not_configured_adds_no_stage() -> None:
+    assert names([Extension("fetch", lambda _: None), colours]) == ["fetch", "decode", "colours", "index"]
+
+
+def test_likeness_own_extensions_are_registered_as_anybodys_would_be() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    points = project["entry-points"][GROUP]
+    assert points.keys() == {"moderation", "tagging"}
+    for name, value in points.items():
+        extension = EntryPoint(name, value, GROUP).load()
+        assert isinstance(extension, Extension)
+        assert extension.after == "embed"

@@ -17,6 +17,7 @@ from qdrant_client import AsyncQdrantClient
 from common.errors import ConfigurationError, VectorIndexRefused, VectorIndexUnavailable
 from common.vectors.base import Collection, Filter, Payload, Point
 from common.vectors.qdrant import QdrantIndex
+from common.vectors.schema import FIELDS
 
 COLLECTION = Collection("model-p1", 8)
 OWNER, FOLDER = UUID(int=1), UUID(int=3)
@@ -144,11 +145,12 @@ async def test_a_missing_collection_is_created_with_its_indexes() -> None:
         "category": "keyword",
         "tags": "keyword",
         "created_at": "datetime",
+        "labels": "keyword",
     }
 
 
 async def test_indexes_that_are_missing_are_added() -> None:
-    server = Server(size=8, indexed=("owner_id", "folder_id", "category", "created_at"))
+    server = Server(size=8, indexed=tuple(FIELDS.keys() - {"tags"}))
     async with connected(server) as index:
         await index.ensure(COLLECTION)
     assert server.sent("PUT", "/collections/model-p1") == []
@@ -171,7 +173,7 @@ async def test_another_process_may_create_the_collection_first() -> None:
     server.replies["/exists"] = not_yet
     async with connected(server) as index:
         await index.ensure(COLLECTION)
-    assert len(server.sent("PUT", "/index?wait=true")) == 5
+    assert len(server.sent("PUT", "/index?wait=true")) == len(FIELDS)
 
 
 async def test_a_collection_that_can_not_be_created_says_why() -> None:

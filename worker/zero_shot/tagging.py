@@ -1,0 +1,15 @@
+"""Tagging: labels for searches to filter by. Off until `TAGGING__LABELS` says what to look for."""
+
+from worker.extensions import Extension, StageContext
+from worker.work import Stage
+from worker.zero_shot.settings import read_settings
+from worker.zero_shot.stage import ZeroShot
+
+
+def create(context: StageContext) -> Stage | None:
+    """Return the stage, if it is configured."""
+    settings = read_settings().tagging
+    return ZeroShot("tagging", settings, context) if settings.labels else None
+
+
+extension = Extension(after="embed", create=create)
