@@ -18,7 +18,7 @@ class Facets:
 
 async def count_facets(database: Database, vectors: VectorIndex, wanted: Filter) -> Facets:
     """Count the searchable images that pass a filter; nothing is searchable before there is a model."""
-    async with database.begin() as session:
+    async with database.read() as session:
         model = await embedding_models.find_active(session)
     if model is None:
         return Facets()

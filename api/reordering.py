@@ -44,7 +44,7 @@ class Reordering:
         return Page(page, more=len(rest) > len(page) or len(matches) == MAX_SEARCH_DEPTH, as_of=as_of)
 
     async def _candidates(self, matches: Sequence[Match], window: Window) -> tuple[list[Candidate], datetime]:
-        async with self.database.begin() as session:
+        async with self.database.read() as session:
             as_of = window.seen.as_of if window.seen and window.seen.as_of else await traits.now(session)
             found = await traits.find(session, self.owner_id, [match.id for match in matches], as_of)
             hashes = {trait.sha256 for trait in found.values()} if window.ranking.diversity else ()

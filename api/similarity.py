@@ -143,7 +143,7 @@ class Similarity:
 
     async def _live(self, *, settle: bool) -> list[EmbeddingModel]:
         """Return the live models, the active one first; `settle`: where there is none yet, it is the embedder's."""
-        async with self._database.begin() as session:
+        async with self._database.read() as session:
             live = await embedding_models.list_live(session)
         return live or ([(await agree_on_model(self._database, self._embedder))[0]] if settle else [])
 
@@ -152,7 +152,7 @@ class Similarity:
     ) -> dict[UUID, Vector]:
         if not ids:
             return {}
-        async with self._database.begin() as session:
+        async with self._database.read() as session:
             rows = await images.find_many(session, owner_id, ids)
             hashes = [row.sha256 for row in rows.values() if row.status == ImageStatus.DONE]
             vectors = await embeddings.find(session, model.id, hashes) if model else {}
@@ -173,7 +173,7 @@ class Similarity:
             least = require_good(good, thresholds)
             window = replace(window, min_score=max(least, window.min_score or least))
         page = await self._page(model, vector, wanted, window, exclude=ids_of(examples))
-        async with self._database.begin() as session:
+        async with self._database.read() as session:
             rows = await images.find_many(session, wanted.owner_id, [match.id for match in page.matches])
         return Results(
             model=model,

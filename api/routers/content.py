@@ -47,7 +47,7 @@ async def content(
 
     409: an import has none yet.
     """
-    async with database.begin() as session:
+    async with database.read() as session:
         image = await images.get(session, owner, image_id)
     if not image.has_bytes:
         raise Conflict(f"image {image_id} is {image.status} and has no bytes yet", code="content_not_ready")
@@ -73,7 +73,7 @@ async def thumbnail(
     conditions: ConditionsDep,
 ) -> Response:
     """Answer a WebP with at most 512 pixels a side; it exists once the image has been decoded."""
-    async with database.begin() as session:
+    async with database.read() as session:
         image = await images.get(session, owner, image_id)
     key = thumbnail_key(image.sha256) if image.has_bytes else None
     found = await storage.find(key) if key is not None else None

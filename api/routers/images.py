@@ -56,7 +56,7 @@ async def list_images(
 ) -> ImagePage:
     """List your images, newest first; hidden ones too."""
     wanted = ImageFilter(owner, status, folder_id, tag, category)
-    async with database.begin() as session:
+    async with database.read() as session:
         # One more than asked for tells whether there is a next page.
         found = await images.list_page(session, wanted, limit=limit + 1, after=decode_position(cursor))
         model = await embedding_models.find_active(session)
@@ -71,7 +71,7 @@ async def list_images(
 @router.post("/status", responses=problems(422, 503), summary="Poll many images")
 async def poll(query: StatusQuery, database: DatabaseDep, owner: OwnerDep) -> StatusOut:
     """Tell the states of up to 1000 images in one call."""
-    async with database.begin() as session:
+    async with database.read() as session:
         found = await images.find_states(session, owner, query.ids)
     return StatusOut(images=[StatusItem.of(found[id_]) for id_ in query.ids if id_ in found])
 
@@ -85,7 +85,7 @@ async def get_image(
 ) -> ImageDetail:
     """Tell all about one image."""
     wanted = _parse_include(include)
-    async with database.begin() as session:
+    async with database.read() as session:
         image = await images.get(session, owner, image_id)
         model = await embedding_models.find_active(session)
         detail = ImageDetail.of(image, model)

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
+from typing import Any
 
 import asyncpg
-from sqlalchemy import text
-from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidRequestError
+from sqlalchemy import event, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
@@ -47,6 +48,8 @@ class Database:
             breaker.probe_with(self._probe)
         self._engine = _create_engine(settings)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+        reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._readers = async_sessionmaker(reading, expire_on_commit=False)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
@@ -57,6 +60,18 @@ class Database:
         """
         async with self._transaction(guarded=True) as session:
             yield session
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """Read without a transaction: every statement sees what was committed before it, in one round trip.
+
+        Raises:
+            DatabaseUnavailable: as `begin`.
+        """
+        with _translated():
+            async with self._readers() as session:
+                await self._connect(session, guarded=True)
+                yield session
 
     async def ping(self) -> None:
         """Make sure that a query is answered, or raise `DatabaseUnavailable`."""
@@ -69,13 +84,16 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self, *, guarded: bool) -> AsyncIterator[AsyncSession]:
-        guard = self._breaker.guard() if guarded and self._breaker is not None else nullcontext()
         with _translated():
             async with self._sessions.begin() as session:
-                with guard, _translated():
-                    async with asyncio.timeout(self._connect_timeout_s):
-                        await session.connection()
+                await self._connect(session, guarded=guarded)
                 yield session
+
+    async def _connect(self, session: AsyncSession, *, guarded: bool) -> None:
+        guard = self._breaker.guard() if guarded and self._breaker is not None else nullcontext()
+        with guard, _translated():
+            async with asyncio.timeout(self._connect_timeout_s):
+                await session.connection()
 
     async def _probe(self) -> None:
         async with self._transaction(guarded=False) as session:
@@ -84,12 +102,11 @@ class Database:
 
 def _create_engine(settings: DatabaseSettings) -> AsyncEngine:
     try:
-        return create_async_engine(
+        engine = create_async_engine(
             settings.url.get_secret_value(),
             pool_size=settings.pool_size,
             max_overflow=0,
             pool_timeout=settings.connect_timeout_s,
-            pool_pre_ping=True,
             hide_parameters=True,  # what people call their pictures is nobody's business who reads the log
             connect_args={
                 "timeout": settings.connect_timeout_s,
@@ -103,6 +120,16 @@ def _create_engine(settings: DatabaseSettings) -> AsyncEngine:
             "DATABASE__URL should read postgresql+asyncpg://user:password@host/name, special characters in the "
             "password percent-encoded"
         ) from None
+    event.listen(engine.sync_engine, "checkout", _check_alive)
+    return engine
+
+
+def _check_alive(connection: Any, *_: object) -> None:
+    """Have the pool replace a connection that has died; as its own `pre_ping`, in one round trip instead of three."""
+    try:
+        connection.run_async(lambda driver: driver.execute("SELECT"))
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise DisconnectionError("the connection is dead") from error
 
 
 @contextmanager
