@@ -1,6 +1,6 @@
 """The search use cases: get a vector, ask the index, fetch the rows fresh from PostgreSQL."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from api.settings import CacheSettings
 from common.active_model import agree_on_model
 from common.db import embedding_models, embeddings, images
 from common.db.calibration import thresholds_of
+from common.db.embeddings import StoredVectors
 from common.db.engine import Database
 from common.db.models import EmbeddingModel, Image
 from common.embedder_client import EmbedderClient
@@ -87,13 +88,13 @@ class Similarity:
         ids, texts = ids_of(examples), texts_of(examples)
         if not all(text.strip() for text in texts):
             raise InvalidInput("a text is empty", code="empty_query")
-        live = await self._live(settle=bool(texts))
+        live, stored = await self._look_up(wanted.owner_id, ids, settle=bool(texts))
+        _require_indexed(ids, stored)
         if not live:
-            await self._vectors_of_images(wanted.owner_id, None, ids)
             raise Conflict("nothing is indexed yet", code="nothing_indexed")
 
         async def search(choice: Choice) -> Results:
-            shown = await self._vectors_of_images(wanted.owner_id, choice.model, ids)
+            shown = {id_: _vector_by(choice.model, id_, stored[id_]) for id_ in ids}
             said = await self._query_vectors.of_texts(choice.model, texts)
             vector = add_up(choice.model, examples, shown, said)
             return await self._search(choice, vector, examples, wanted, window)
@@ -113,7 +114,7 @@ class Similarity:
             Conflict, InvalidInput: `not_calibrated`; the cursor's model is gone.
             EmbedderUnavailable, ConfigurationError: the embedder does not serve the active model.
         """
-        live = await self._live(settle=True)
+        live, _ = await self._look_up(wanted.owner_id, (), settle=True)
 
         async def search(choice: Choice) -> Results:
             vector = await self._query_vectors.of_picture(choice.model, data, sha256)
@@ -141,27 +142,20 @@ class Similarity:
                 raise stale_cursor() from error
             raise
 
-    async def _live(self, *, settle: bool) -> list[EmbeddingModel]:
-        """Return the live models, the active one first; `settle`: where there is none yet, it is the embedder's."""
+    async def _look_up(
+        self, owner_id: UUID, ids: Sequence[UUID], *, settle: bool
+    ) -> tuple[list[EmbeddingModel], dict[UUID, StoredVectors]]:
+        """Return the live models, the active one first, and what they have of some images.
+
+        Where there is none yet, to `settle` makes the embedder's the active one.
+        """
         async with self._database.read() as session:
             live = await embedding_models.list_live(session)
-        return live or ([(await agree_on_model(self._database, self._embedder))[0]] if settle else [])
-
-    async def _vectors_of_images(
-        self, owner_id: UUID, model: EmbeddingModel | None, ids: Sequence[UUID]
-    ) -> dict[UUID, Vector]:
-        if not ids:
-            return {}
-        async with self._database.read() as session:
-            rows = await images.find_many(session, owner_id, ids)
-            hashes = [row.sha256 for row in rows.values() if row.status == ImageStatus.DONE]
-            vectors = await embeddings.find(session, model.id, hashes) if model else {}
-        for id_ in ids:
-            if id_ not in rows:
-                raise NotFound(f"there is no image {id_}", code="image_not_found")
-            if rows[id_].sha256 not in vectors:
-                raise Conflict(f"image {id_} is {rows[id_].status}, it has no vector yet", code="image_not_indexed")
-        return {id_: vectors[rows[id_].sha256] for id_ in ids}
+            of_models = [model.id for model in live]
+            stored = await embeddings.find_of_images(session, owner_id, ids, of_models) if ids else {}
+        if not live and settle:
+            live = [(await agree_on_model(self._database, self._embedder))[0]]
+        return live, stored
 
     async def _search(
         self, choice: Choice, vector: Vector, examples: Sequence[Example], wanted: Filter, window: Window
@@ -198,6 +192,26 @@ class Similarity:
         if window.ranking.plain:
             return await next_page(query, window)
         return await Reordering(self._database, model, wanted.owner_id).next_page(query, window)
+
+
+def _require_indexed(ids: Sequence[UUID], stored: Mapping[UUID, StoredVectors]) -> None:
+    """Raise for the first of some images that is not the owner's, or is in no collection."""
+    for id_ in ids:
+        if id_ not in stored:
+            raise NotFound(f"there is no image {id_}", code="image_not_found")
+        if stored[id_].status != ImageStatus.DONE or not stored[id_].by_model:
+            raise _not_indexed(id_, stored[id_])
+
+
+def _vector_by(model: EmbeddingModel, image_id: UUID, stored: StoredVectors) -> Vector:
+    """Return an image's vector by a model; one that is being built may not have it yet."""
+    if model.id not in stored.by_model:
+        raise _not_indexed(image_id, stored)
+    return stored.by_model[model.id]
+
+
+def _not_indexed(image_id: UUID, stored: StoredVectors) -> Conflict:
+    return Conflict(f"image {image_id} is {stored.status}, it has no vector yet", code="image_not_indexed")
 
 
 def _any_vector(examples: Sequence[Example]) -> bool:

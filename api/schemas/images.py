@@ -189,14 +189,18 @@ class ImageOut(BaseModel):
     @classmethod
     def of(cls, image: Image, model: EmbeddingModel | None) -> Self:
         """Show a row of `images`; `model` is the active one."""
-        shown = {name: getattr(image, name) for name in cls.model_fields if hasattr(image, name)}
         path = f"/images/{image.id}"
         return cls(
-            **{**shown, "labels": LabelOut.all_of(image)},
+            **{name: getattr(image, name) for name in _COLUMNS},
+            labels=LabelOut.all_of(image),
             error=_error(image),
             model=label(model) if model and image.status == ImageStatus.DONE else None,
             links=Links(content=f"{path}/content", thumbnail=f"{path}/thumbnail", similar=f"{path}/similar"),
         )
+
+
+_COLUMNS = tuple(name for name in ImageOut.model_fields if hasattr(Image, name) and name != "labels")
+"""What is shown as the row has it."""
 
 
 class ImageDetail(ImageOut):
