@@ -26,11 +26,15 @@ async def find_active(session: AsyncSession) -> EmbeddingModel | None:
     return await session.scalar(select(EmbeddingModel).where(EmbeddingModel.state == "active"))
 
 
+# `active` comes before `building`. Put together once, as every search asks.
+_LIVE = (
+    select(EmbeddingModel).where(EmbeddingModel.state != "retired").order_by(EmbeddingModel.state, EmbeddingModel.id)
+)
+
+
 async def list_live(session: AsyncSession) -> list[EmbeddingModel]:
     """Return every model whose collection is kept up to date: the active one, then the building ones by age."""
-    query = select(EmbeddingModel).where(EmbeddingModel.state != "retired")
-    # `active` comes before `building`.
-    return list(await session.scalars(query.order_by(EmbeddingModel.state, EmbeddingModel.id)))
+    return list(await session.scalars(_LIVE))
 
 
 async def list_all(session: AsyncSession) -> list[EmbeddingModel]:
