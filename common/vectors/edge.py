@@ -92,12 +92,10 @@ class EdgeIndex:
         async def search(size: int) -> list[Match]:
             return await self._run(
                 self._reader,
-                lambda: self._shard(collection).query(
-                    numbers, filter, limit=size, min_score=min_score, exclude=exclude
-                ),
+                lambda: self._shard(collection).query(numbers, filter, limit=size, min_score=min_score),
             )
 
-        return await settle_order(search, limit)
+        return await settle_order(search, limit, exclude)
 
     async def facet(
         self,

@@ -147,14 +147,12 @@ class Shard:
             self._engine.update(UpdateOperation.delete_points(list(some)))
         self._persist(len(ids))
 
-    def query(
-        self, vector: list[float], wanted: Filter, *, limit: int, min_score: float | None, exclude: Sequence[UUID]
-    ) -> list[Match]:
+    def query(self, vector: list[float], wanted: Filter, *, limit: int, min_score: float | None) -> list[Match]:
         """Return the best matches; equal scores in any order."""
         request = QueryRequest(
             limit=limit,
             query=Query.Nearest(vector),
-            filter=_to_filter(wanted, exclude),
+            filter=_to_filter(wanted),
             score_threshold=min_score,
             params=_EXACT,
             with_payload=False,
@@ -164,7 +162,7 @@ class Shard:
 
     def facet(self, field: Facetable, wanted: Filter, limit: int) -> list[Facet]:
         """Return the most frequent values of a field; equal counts in any order."""
-        request = FacetRequest(field, limit=limit, exact=True, filter=_to_filter(wanted, ()))
+        request = FacetRequest(field, limit=limit, exact=True, filter=_to_filter(wanted))
         return [Facet(str(hit.value), hit.count) for hit in self._engine.facet(request).hits]
 
     def fetch(self, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:
@@ -235,11 +233,8 @@ def _check_vectors(folder: Path, collection: Collection) -> None:
         )
 
 
-def _to_filter(wanted: Filter, exclude: Sequence[UUID]) -> EngineFilter:
-    return EngineFilter(
-        must=[_to_condition(condition) for condition in to_conditions(wanted)],
-        must_not=[HasIdCondition(set(exclude))] if exclude else None,
-    )
+def _to_filter(wanted: Filter) -> EngineFilter:
+    return EngineFilter(must=[_to_condition(condition) for condition in to_conditions(wanted)])
 
 
 def _to_condition(condition: Condition) -> FieldCondition:

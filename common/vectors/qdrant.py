@@ -137,7 +137,7 @@ class QdrantIndex:
         """See `VectorIndex.query`."""
         validate_query(collection, vector, limit)
         numbers = vector.tolist()
-        conditions = _to_filter(filter, exclude)
+        conditions = _to_filter(filter)
 
         async def search(size: int) -> list[Match]:
             async with self._asking(collection):
@@ -153,7 +153,7 @@ class QdrantIndex:
                 )
             return [Match(UUID(str(point.id)), point.score) for point in response.points]
 
-        return await settle_order(search, limit)
+        return await settle_order(search, limit, exclude)
 
     async def facet(
         self,
@@ -166,7 +166,7 @@ class QdrantIndex:
         """See `VectorIndex.facet`."""
         async with self._asking(collection):
             response = await self._client.facet(
-                collection.name, field, facet_filter=_to_filter(filter, ()), limit=limit, exact=True
+                collection.name, field, facet_filter=_to_filter(filter), limit=limit, exact=True
             )
         return order_facets(Facet(str(hit.value), hit.count) for hit in response.hits)
 
@@ -256,11 +256,8 @@ def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
         yield items[start : start + _BATCH]
 
 
-def _to_filter(wanted: Filter, exclude: Sequence[UUID]) -> models.Filter:
-    return models.Filter(
-        must=[_to_condition(condition) for condition in to_conditions(wanted)],
-        must_not=[models.HasIdCondition(has_id=[*map(str, exclude)])] if exclude else None,
-    )
+def _to_filter(wanted: Filter) -> models.Filter:
+    return models.Filter(must=[_to_condition(condition) for condition in to_conditions(wanted)])
 
 
 def _to_condition(condition: Condition) -> models.FieldCondition:

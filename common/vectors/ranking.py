@@ -4,7 +4,8 @@ The same picture in two folders has the same vector, so equal scores are common.
 another one for each limit, so that pages cut from its answers would show some of them twice and others never.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from uuid import UUID
 
 from common.vectors.base import MAX_MATCHES, Facet, Match
 
@@ -17,18 +18,21 @@ MAX_SEARCH = 2 * MAX_MATCHES
 _SPARE = 8
 
 
-async def settle_order(search: Search, limit: int) -> list[Match]:
-    """Return the best matches, equal scores by id.
+async def settle_order(search: Search, limit: int, exclude: Collection[UUID] = ()) -> list[Match]:
+    """Return the best matches but those to `exclude`, equal scores by id.
+
+    These are left out here: in a search each condition is put to every point, for what so few may be.
 
     Sorting settles the order of everything better than the last match found. So the search reaches a few matches
     beyond the limit, and once more, further, should the limit be among equals of the last one.
     """
-    size = limit + _SPARE
+    left_out = frozenset(exclude)
+    size = min(limit + len(left_out) + _SPARE, MAX_SEARCH)
     while True:
-        found = await search(size)
-        found.sort(key=lambda match: (-match.score, match.id))
-        if len(found) < size or found[limit - 1].score > found[-1].score or size >= MAX_SEARCH:
-            return found[:limit]
+        found = sorted(await search(size), key=lambda match: (-match.score, match.id))
+        wanted = [match for match in found if match.id not in left_out]
+        if len(found) < size or size >= MAX_SEARCH or wanted[limit - 1].score > found[-1].score:
+            return wanted[:limit]
         size = min(4 * size, MAX_SEARCH)
 
 

@@ -70,7 +70,7 @@ class _Collection:
     def _check_indexed(self, conditions: Json) -> None:
         if self.strict.get("unindexed_filtering_retrieve", True):
             return
-        for condition in [*_list(conditions, "must"), *_list(conditions, "must_not")]:
+        for condition in _list(conditions, "must"):
             if "key" in condition and condition["key"] not in self.indexed:
                 raise Refused(400, f"strict mode: there is no index for {condition['key']!r}")
 
@@ -122,9 +122,7 @@ def _list(conditions: Json, clause: str) -> list[Json]:
 
 
 def _holds(conditions: Json, id_: str, payload: Mapping[str, Json]) -> bool:
-    return all(_true(each, id_, payload) for each in _list(conditions, "must")) and not any(
-        _true(each, id_, payload) for each in _list(conditions, "must_not")
-    )
+    return all(_true(each, id_, payload) for each in _list(conditions, "must"))
 
 
 def _true(condition: Json, id_: str, payload: Mapping[str, Json]) -> bool:

@@ -1,4 +1,4 @@
-"""The loop that looks for duplicates, beside the pipeline: searching them slows down no image on its way to `done`.
+"""The loop that looks for duplicates, beside the pipeline. While images keep coming they go first, within reason.
 
 What this worker's pipeline has finished is in a queue here. What was in the queue of a worker that died, or was to be
 compared before there were duplicates, or is to be again, is found in the rows, see `common.db.criteria`. Comparing an
@@ -10,6 +10,8 @@ import random
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from math import inf
+from time import monotonic
 from uuid import UUID
 
 import structlog
@@ -31,6 +33,10 @@ PATIENCE_S = 60.0
 """How long an image may be in some worker's queue before the others take it for forgotten."""
 
 _BATCH = 64
+_QUIET_S = 2.0
+"""After so long without a new image (or after the interval, if that is shorter), there is time to compare."""
+_MANY = 1_000
+"""From so many on, what waits is compared whether or not more keep coming."""
 _MAX_QUEUED = 10_000
 _SPREAD = 1_000
 """Workers that find much to do begin so far apart from each other, at most."""
@@ -59,15 +65,19 @@ class Duplicates:
         self._queue: deque[UUID] = deque(maxlen=_MAX_QUEUED)
         self._arrived = asyncio.Event()
         self._criteria: tuple[int, int] | None = None
+        self._quiet_s = min(_QUIET_S, interval_s)
+        self._last_arrival = -inf
 
     def add(self, image_id: UUID) -> None:
         """Have an image that is `done` compared soon; should that be lost, its row tells."""
         self._queue.append(image_id)
+        self._last_arrival = monotonic()
         self._arrived.set()
 
     async def run(self) -> None:
         """Compare what is due until cancelled."""
         while True:
+            await self._give_way()
             try:
                 busy = await self.compare_due()
             except InfrastructureError as error:  # the rows are as they were
@@ -79,6 +89,15 @@ class Duplicates:
             else:
                 if not busy:
                     await self._rest()
+
+    async def _give_way(self) -> None:
+        """Wait while images keep coming, but not for longer than others take those that wait here for forgotten."""
+        begun = monotonic()
+        while len(self._queue) < _MANY and monotonic() < begun + PATIENCE_S / 2:
+            left_s = self._last_arrival + self._quiet_s - monotonic()
+            if left_s <= 0:
+                return
+            await asyncio.sleep(left_s)
 
     async def compare_due(self, *, patience_s: float = PATIENCE_S) -> bool:
         """Compare a batch of what is due, and tidy up after what was deleted; False: there was nothing to do."""

@@ -32,10 +32,14 @@ class CarelessSearch:
     scores=st.lists(st.sampled_from([0.1, 0.2, 0.3]) | st.floats(-1, 1), max_size=150),
     limit=st.integers(1, 60),
     seed=st.integers(0, 1000),
+    excluded=st.sets(st.integers(0, 160), max_size=40),
 )
-async def test_every_answer_is_the_beginning_of_the_same_ranking(scores: list[float], limit: int, seed: int) -> None:
+async def test_every_answer_is_the_beginning_of_the_same_ranking(
+    scores: list[float], limit: int, seed: int, excluded: set[int]
+) -> None:
     search = CarelessSearch(scores, seed)
-    assert await settle_order(search, limit) == search.ranking[:limit]
+    expected = [match for match in search.ranking if match.id.int not in excluded]
+    assert await settle_order(search, limit, [UUID(int=number) for number in excluded]) == expected[:limit]
 
 
 async def test_scores_that_differ_take_one_search() -> None:
