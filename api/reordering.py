@@ -33,8 +33,10 @@ class Reordering:
         Raises:
             InvalidInput: `search_too_deep`.
         """
+        # Before the query: what is indexed by then is among its matches, and so is on the pages to come.
+        as_of = await self._moment(window.seen)
         matches = await query(MAX_SEARCH_DEPTH)
-        candidates, as_of = await self._candidates(matches, window)
+        candidates = await self._candidates(matches, window, as_of)
         reach = window.limit + 1 + (window.seen.count if window.seen else 0)
         ordered = await asyncio.to_thread(order, candidates, window.ranking, as_of, reach)
         rest = ordered[_start(ordered, window.seen) :]
@@ -43,9 +45,15 @@ class Reordering:
         page = [Match(each.id, each.score) for each in rest[: window.limit]]
         return Page(page, more=len(rest) > len(page) or len(matches) == MAX_SEARCH_DEPTH, as_of=as_of)
 
-    async def _candidates(self, matches: Sequence[Match], window: Window) -> tuple[list[Candidate], datetime]:
+    async def _moment(self, seen: Seen | None) -> datetime:
+        """Return the moment of the first page."""
+        if seen is not None and seen.as_of is not None:
+            return seen.as_of
         async with self.database.read() as session:
-            as_of = window.seen.as_of if window.seen and window.seen.as_of else await traits.now(session)
+            return await traits.now(session)
+
+    async def _candidates(self, matches: Sequence[Match], window: Window, as_of: datetime) -> list[Candidate]:
+        async with self.database.read() as session:
             found = await traits.find(session, self.owner_id, [match.id for match in matches], as_of)
             hashes = {trait.sha256 for trait in found.values()} if window.ranking.diversity else ()
             vectors = await embeddings.find(session, self.model.id, list(hashes))
@@ -57,12 +65,12 @@ class Reordering:
             )
             for match in matches
             if (trait := found.get(match.id))
-        ], as_of
+        ]
 
 
 def _start(ordered: Sequence[Candidate], seen: Seen | None) -> int:
-    """Return the position after the last that was shown; should that be gone, so many were before it."""
+    """Return the position after the last that was shown; should that be gone, it is where that one was."""
     if seen is None:
         return 0
     positions = (position for position, each in enumerate(ordered) if each.id == seen.id)
-    return next(positions, seen.count - 1) + 1
+    return next((position + 1 for position in positions), seen.count - 1)
