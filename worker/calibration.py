@@ -26,11 +26,12 @@ from common.db.engine import Database
 from common.db.models import EmbeddingModel
 from common.db.operations import CALIBRATE, OperationClaim
 from common.embedding import MAX_TEXT_CHARS
-from common.errors import ImageRejected, ObjectNotFound
-from common.storage import ObjectStore, object_key
+from common.storage import ObjectStore
 from worker.decode_pool import DecodePool
 from worker.operations import Outcome, Progress
+from worker.reembed.embedding import OF_THE_IMAGE
 from worker.served import ServedModels
+from worker.stages.fetch import read_original
 
 log = structlog.get_logger(__name__)
 
@@ -64,14 +65,11 @@ class Calibrations:
         storage: ObjectStore,
         decoder: DecodePool,
         served: ServedModels,
-        *,
-        max_file_bytes: int,
     ) -> None:
         self._database = database
         self._storage = storage
         self._decoder = decoder
         self._served = served
-        self._max_file_bytes = max_file_bytes
 
     async def run(self, claim: OperationClaim, progress: Progress) -> Outcome:
         """Measure, and keep the thresholds; the result is a `Measured`, or says in `problem` why there is none."""
@@ -84,18 +82,21 @@ class Calibrations:
         if len(sample) < LEAST:
             return Outcome({"problem": f"{len(sample)} different images are done, and {LEAST} are needed"})
         steps = min(len(sample), _PICTURES) + 1
-        vectors = np.stack([image.vector for image in sample])
+        vectors = np.stack([each.vector for each in sample])
+        pairs = (vectors @ vectors.T)[np.triu_indices(len(vectors), k=1)]
+        different = pairs[pairs < _TWINS]
+        if not different.size:
+            return Outcome({"problem": "by this model the images are all the same"})
 
         variants: list[float] = []
-        for done, image in enumerate(sample[:_PICTURES]):
-            variants += await self._scores_of_variants(model, image)
+        for done, each in enumerate(sample[:_PICTURES]):
+            variants += await self._scores_of_variants(model, each)
             await progress.advance(done + 1, steps)
         if not variants:
             return Outcome({"problem": "none of the sample's pictures could be read"})
         texts, titles = await self._text_threshold(model, sample, vectors)
-        pairs = (vectors @ vectors.T)[np.triu_indices(len(vectors), k=1)]
         similar = float(np.percentile(pairs, RARE))
-        near = separate(np.array(variants), pairs[pairs < _TWINS])
+        near = separate(np.array(variants), different)
         thresholds = Thresholds(
             near_duplicate=_clipped(max(near, similar)), similar=_clipped(similar), text_match=_clipped(texts)
         )
@@ -111,22 +112,23 @@ class Calibrations:
         )
         return Outcome(measured.model_dump(mode="json"))
 
-    async def _scores_of_variants(self, model: EmbeddingModel, image: Sampled) -> list[float]:
+    async def _scores_of_variants(self, model: EmbeddingModel, sampled: Sampled) -> list[float]:
         """Return how alike a picture and its variants are; an original that is lost or spoilt has none."""
         try:
-            data = await self._storage.get(object_key(image.sha256), max_bytes=self._max_file_bytes)
+            data = await read_original(self._storage, sampled.image)
             rendered = await self._decoder.render(data, [await self._served.preprocess(model)])
-        except (ImageRejected, ObjectNotFound) as error:  # the audit reports those
-            log.warning("calibration_skips_image", sha256=image.sha256, error=str(error))
+            changed = await asyncio.to_thread(lambda: list(variants_of(rendered.pixels[0])))
+            vectors = await self._served.encode(model, changed)
+        except OF_THE_IMAGE as error:  # the audit reports most of those
+            log.warning("calibration_skips_image", image_id=str(sampled.image.id), error=str(error))
             return []
-        changed = await asyncio.to_thread(lambda: list(variants_of(rendered.pixels[0])))
-        return [float(vector @ image.vector) for vector in await self._served.encode(model, changed)]
+        return [float(vector @ sampled.vector) for vector in vectors]
 
     async def _text_threshold(
         self, model: EmbeddingModel, sample: Sequence[Sampled], vectors: Vectors
     ) -> tuple[float, int]:
         """Return the threshold for texts, and how many titles it was measured by."""
-        titled = [(position, image.title) for position, image in enumerate(sample) if image.title]
+        titled = [(position, each.image.title) for position, each in enumerate(sample) if each.image.title]
         titles = sorted({title[:MAX_TEXT_CHARS] for _, title in titled})
         if len(titles) < LEAST_TITLED:
             said = await self._encode_texts(model, SENTENCES)

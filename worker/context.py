@@ -154,9 +154,7 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
         audits = Audits(database, storage, vectors, grace=2 * lease)
         embedding = Embedding(database, storage, decoder, served_models, memory, settings.worker.embed_batch)
         reembeds = Reembeds(database, vectors, served_models, embedding)
-        calibrations = Calibrations(
-            database, storage, decoder, served_models, max_file_bytes=settings.upload.max_file_bytes
-        )
+        calibrations = Calibrations(database, storage, decoder, served_models)
         internet = Internet(settings.imports.concurrent)
         stack.callback(internet.close)
         yield WorkerContext(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.calibration import Thresholds
@@ -17,27 +18,22 @@ from common.status import ImageStatus
 class Sampled:
     """An image of the sample; no two have the same bytes."""
 
-    sha256: str
-    title: str | None
+    image: Image
     vector: NDArray[np.float32]
 
 
 async def sample(session: AsyncSession, model_id: int, size: int) -> list[Sampled]:
     """Return up to `size` images of any owner that are `done`, chosen at random."""
-    chosen = (
-        select(Image.sha256, func.min(Image.title).label("title"))
-        .where(Image.status == ImageStatus.DONE)
-        .group_by(Image.sha256)
+    each_once = select(Image.id).where(Image.status == ImageStatus.DONE).ext(distinct_on(Image.sha256)).subquery()
+    query = (
+        select(Image, Embedding.vector)
+        .join(each_once, each_once.c.id == Image.id)
+        .join(Embedding, Embedding.sha256 == Image.sha256)
+        .where(Embedding.model_id == model_id)
         .order_by(func.random())
         .limit(size)
-        .subquery()
     )
-    query = (
-        select(chosen.c.sha256, chosen.c.title, Embedding.vector)
-        .join(Embedding, Embedding.sha256 == chosen.c.sha256)
-        .where(Embedding.model_id == model_id)
-    )
-    return [Sampled(sha256, title, as_vector(vector)) for sha256, title, vector in await session.execute(query)]
+    return [Sampled(image, as_vector(vector)) for image, vector in await session.execute(query)]
 
 
 async def keep(session: AsyncSession, model_id: int, thresholds: Thresholds) -> None:
