@@ -1,14 +1,12 @@
 """Perceptual hashes of images that were indexed before there were any: from the original, decoded once more."""
 
-import asyncio
-import hashlib
-
 import structlog
 
 from common.db.models import Image
 from common.errors import ImageRejected, ObjectCorrupt, ObjectNotFound
 from common.storage import ObjectStore
 from worker.decode_pool import DecodePool
+from worker.stages.fetch import read_original
 
 log = structlog.get_logger(__name__)
 
@@ -32,13 +30,8 @@ class Rehash:
         made: dict[str, int | None] = {}
         for image in images:
             try:
-                data = await self._storage.get(image.object_key, max_bytes=image.byte_size)
-                if await asyncio.to_thread(_digest, data) == image.sha256:
-                    made[image.sha256] = (await self._decoder.render(data, [])).perceptual_hash
+                data = await read_original(self._storage, image)
+                made[image.sha256] = (await self._decoder.render(data, [])).perceptual_hash
             except (ObjectNotFound, ObjectCorrupt, ImageRejected) as error:
                 log.warning("image_not_hashed", image_id=str(image.id), code=error.code, error=str(error))
         return made
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
