@@ -19,6 +19,7 @@ _UNAVAILABLE = (
     OSError,  # refused, reset, unresolvable; TimeoutError too
     asyncpg.ConnectionDoesNotExistError,  # the connection was closed under us
     asyncpg.PostgresConnectionError,
+    asyncpg.InternalClientError,  # … or is about to be, and the driver has taken in the server's last words
     asyncpg.TransactionRollbackError,  # a deadlock, or a conflict: try again
     asyncpg.InvalidAuthorizationSpecificationError,  # it refuses us …
     asyncpg.InvalidCatalogNameError,  # … or the database is being restored
@@ -93,7 +94,10 @@ class Database:
         guard = self._breaker.guard() if guarded and self._breaker is not None else nullcontext()
         with guard, _translated():
             async with asyncio.timeout(self._connect_timeout_s):
-                await session.connection()
+                try:
+                    await session.connection()
+                except InvalidRequestError as error:  # the pool's answer when new connections die at once, too
+                    raise DatabaseUnavailable(f"PostgreSQL: {error}") from error
 
     async def _probe(self) -> None:
         async with self._transaction(guarded=False) as session:
@@ -128,7 +132,7 @@ def _check_alive(connection: Any, *_: object) -> None:
     """Have the pool replace a connection that has died; as its own `pre_ping`, in one round trip instead of three."""
     try:
         connection.run_async(lambda driver: driver.execute("SELECT"))
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
         raise DisconnectionError("the connection is dead") from error
 
 

@@ -139,7 +139,8 @@ def _check_image(stores: Stores, id_: str, error: str | None, outcome: Outcome) 
         spent = TRIES - 1 - row["tries_left"]
         outcome.tries_spent += spent
         if not walk.requeues and not 0 <= spent <= walk.reclaims:
-            outcome.illegal.append(f"{id_}: {spent} tries spent by {walk.reclaims} leases that ran out")
+            told = "; ".join(map(str, stores.histories[id_]))
+            outcome.illegal.append(f"{id_}: {spent} tries spent by {walk.reclaims} leases that ran out ({told})")
         if walk.finishes != 1:
             outcome.doubled.append(f"{id_}: finished {walk.finishes} times")
 
@@ -190,7 +191,7 @@ async def _read(system: System) -> Stores:
     try:
         rows = await connection.fetch("SELECT * FROM images")
         events = await connection.fetch(
-            "SELECT image_id, from_status, to_status, attempt FROM image_events ORDER BY id"
+            "SELECT image_id, from_status, to_status, attempt, error_code FROM image_events ORDER BY id"
         )
         embeddings = await connection.fetch("SELECT sha256, vector FROM embeddings")
         collections = await connection.fetch("SELECT collection FROM embedding_models")
@@ -199,7 +200,8 @@ async def _read(system: System) -> Stores:
     histories: dict[str, list[Event]] = {str(row["id"]): [] for row in rows}
     for event in events:
         before = ImageStatus(event["from_status"]) if event["from_status"] else None
-        histories[str(event["image_id"])].append(Event(before, ImageStatus(event["to_status"]), event["attempt"]))
+        after = ImageStatus(event["to_status"])
+        histories[str(event["image_id"])].append(Event(before, after, event["attempt"], event["error_code"]))
     points: dict[str, dict[str, Any]] = {}
     for collection in collections:
         points |= await _points(system, collection["collection"])

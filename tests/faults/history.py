@@ -13,6 +13,11 @@ class Event:
     before: ImageStatus | None
     after: ImageStatus
     attempt: int
+    code: str | None = None
+    """Why an attempt failed."""
+
+    def __str__(self) -> str:
+        return f"{self.before} → {self.after} by attempt {self.attempt}{self.code and f' ({self.code})' or ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ def read(events: Sequence[Event]) -> Walk:
     attempt = 0
     for event in events:
         if event.before is not status:
-            problems.append(f"{event.before} → {event.after} while it was {status}")
+            problems.append(f"{event} while it was {status}")
         elif problem := _problem(event, attempt):
             problems.append(problem)
         reclaims += event.before in LEASED and event.after is ImageStatus.EMBEDDING
@@ -55,5 +60,5 @@ def _problem(event: Event, attempt: int) -> str | None:
     else:
         legal, expected = can_move(before, after), attempt
     if not legal:
-        return f"{before} → {after} is no legal move"
-    return None if event.attempt == expected else f"{before} → {after} by attempt {event.attempt}, not {expected}"
+        return f"{event} is no legal move"
+    return None if event.attempt == expected else f"{event}, not {expected}"

@@ -70,13 +70,10 @@ class Traffic:
                 await self.send(*pictures(1))
                 await asyncio.sleep(pause_s)
 
-        flow_task = asyncio.create_task(flow())
-        try:
+        async with asyncio.TaskGroup() as tasks:  # an answer that must not be ends the test at once
+            tasks.create_task(flow())
             yield
             stop.set()
-            await flow_task
-        finally:
-            flow_task.cancel()
 
     def p99_s(self) -> float:
         """Return the 99th percentile of the answers' times, in seconds."""

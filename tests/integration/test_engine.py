@@ -1,12 +1,13 @@
 """Transactions on a real PostgreSQL: what is committed, what is rolled back, and what counts as an outage."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import make_url, text
+from sqlalchemy import event, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
 from common.breakers import Breaker, Breakers, BreakerState
@@ -20,6 +21,7 @@ from tests.fixtures.silence import silent_server
 FOLDER = (
     "INSERT INTO folders (id, owner_id, name) VALUES (gen_random_uuid(), '00000000-0000-4000-8000-000000000001', 'new')"
 )
+TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
 COUNT_NEW = "SELECT count(*) FROM folders WHERE name = 'new'"
 
 
@@ -176,11 +178,56 @@ async def test_after_all_connections_were_killed_the_next_transaction_works(stor
     async with opened(database_url, pool_size=3) as database, opened(stores.database_url) as admin:
         await asyncio.gather(*(database.ping() for _ in range(3)))
         async with admin.begin() as session:
-            name = database_url.rsplit("/", 1)[1]
-            await session.execute(
-                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"), {"name": name}
-            )
+            await session.execute(text(TERMINATE), {"name": make_url(database_url).database})
         await asyncio.gather(*(database.ping() for _ in range(3)))
+
+
+@asynccontextmanager
+async def dying(database_url: str, admin_url: str) -> AsyncIterator[tuple[Database, Callable[[], Awaitable[None]]]]:
+    """A database, and how to end its connections so that they hear of it, but are not closed yet."""
+    address = make_url(database_url)
+
+    async def end() -> None:
+        async with admin.begin() as session:
+            await session.execute(text(TERMINATE), {"name": address.database})
+        await asyncio.sleep(0.1)  # for the server's last words
+
+    async with proxy_to(address.port or 5432) as proxy, opened(admin_url) as admin:
+        proxy.linger()
+        async with opened(address.set(port=proxy.port).render_as_string(hide_password=False), pool_size=1) as database:
+            yield database, end
+
+
+async def test_a_connection_that_was_told_of_its_end_but_is_still_open_is_replaced(
+    stores: Stores, database_url: str
+) -> None:
+    async with dying(database_url, stores.database_url) as (database, end):
+        await database.ping()
+        await end()
+        await database.ping()
+
+
+async def test_a_connection_that_is_told_of_its_end_within_a_transaction_is_an_outage(
+    stores: Stores, database_url: str
+) -> None:
+    async with dying(database_url, stores.database_url) as (database, end):
+        with pytest.raises(DatabaseUnavailable):
+            async with database.begin() as session:
+                await session.execute(text("SELECT 1"))
+                await end()
+                await session.execute(text("SELECT 1"))
+        await database.ping()
+
+
+async def test_connections_that_die_as_soon_as_they_are_made_are_an_outage(database: Database) -> None:
+    @event.listens_for(database._engine.sync_engine, "checkout", insert=True)
+    def end(connection: Any, *_: object) -> None:
+        connection.run_async(lambda driver: driver.close())
+
+    with pytest.raises(DatabaseUnavailable, match="closed"):
+        await database.ping()
+    event.remove(database._engine.sync_engine, "checkout", end)
+    await database.ping()
 
 
 def test_the_password_is_not_shown() -> None:
