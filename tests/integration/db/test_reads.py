@@ -45,7 +45,8 @@ async def test_only_the_owners_images_that_exist_are_shown(database: Database) -
 async def test_without_a_model_images_are_found_all_the_same(database: Database) -> None:
     (image,) = await record_pending(database, new_image())
     live, stored = await find_live(database, LOCAL_OWNER_ID, [image.id, uuid4()])
-    assert (live, stored.keys()) == ([], {image.id})
+    assert live == []
+    assert stored.keys() == {image.id}
     assert (stored[image.id].status, stored[image.id].by_model) == ("pending", {})
 
 
