@@ -6,7 +6,7 @@ from the environment: no prefix, `__` between levels, e.g. `DATABASE__URL`, `S3_
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -102,8 +102,8 @@ class BreakerSettings(BaseModel):
 class LogSettings(BaseModel):
     """Log level, and lines for people (`console`) or machines (`json`); `auto` asks whether stderr is a terminal."""
 
-    level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
-    format: str = Field(default="auto", pattern="^(auto|console|json)$")
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["auto", "console", "json"] = "auto"
 
 
 class ImportSettings(BaseModel):
