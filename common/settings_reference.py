@@ -3,17 +3,23 @@
 What a wrong value is answered with, `docs/configuration.md` and the check of `compose.yaml` all come from here.
 """
 
+import ast
+import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import time, timedelta
 from enum import Enum
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
+from textwrap import dedent
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import annotated_types
-from pydantic import BaseModel, SecretStr, TypeAdapter
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
+from pydantic_core import to_json, to_jsonable_python
 from pydantic_settings import BaseSettings, NoDecode
 
 GENERAL: Final = frozenset({"LIKENESS_CONFIG", "LIKENESS_ENV_FILE"})
@@ -28,7 +34,7 @@ _TYPES: Final[Mapping[type, tuple[str, str]]] = {
     str: ("text", ""),
     Path: ("path", ""),
     time: ("time of day", "`HH:MM`, UTC"),
-    timedelta: ("duration", "ISO 8601, such as `P30D` or `PT12H`, or seconds"),
+    timedelta: ("duration", "ISO 8601, such as `P30D` or `PT12H`"),
     dict: ("object", "a JSON object, a mapping in YAML"),
     list: ("list", "a JSON array, a list in YAML"),
 }
@@ -55,9 +61,15 @@ class Variable:
     """Which of these; empty: each."""
     default: str | None
     """As one would write it; None: nothing is set."""
-    description: str
     secret: bool
+    optional: bool
+    """Whether it need have no value at all."""
     group: type[BaseModel]
+
+    @property
+    def description(self) -> str:
+        """What it is for: the docstring below it. Found in the source, so it takes its time."""
+        return _docstrings(self.group).get(self.path[1], "")
 
     @property
     def file(self) -> str | None:
@@ -70,13 +82,14 @@ class Variable:
         return (self.name,) if self.file is None else (self.name, self.file)
 
 
-def variables(settings: type[BaseSettings]) -> list[Variable]:
+@cache
+def variables(settings: type[BaseSettings]) -> tuple[Variable, ...]:
     """Return every setting of a service, in the order of the classes."""
-    return [
+    return tuple(
         _variable(group_key, group, key, field)
         for group_key, group in _groups(settings)
         for key, field in type(group).model_fields.items()
-    ]
+    )
 
 
 def names(*settings: type[BaseSettings]) -> frozenset[str]:
@@ -90,7 +103,7 @@ def _groups(settings: type[BaseSettings]) -> Iterator[tuple[str, BaseModel]]:
 
 
 def _variable(group_key: str, group: BaseModel, key: str, field: FieldInfo) -> Variable:
-    metadata, annotation = _unwrap(field.annotation)
+    optional, annotation, metadata = _unwrap(field.annotation)
     metadata += field.metadata
     kind, allowed = _describe(annotation, metadata)
     return Variable(
@@ -98,21 +111,22 @@ def _variable(group_key: str, group: BaseModel, key: str, field: FieldInfo) -> V
         path=(group_key, key),
         kind=kind,
         allowed=", ".join(part for part in (allowed, *_limits(metadata)) if part),
-        default=_default(getattr(group, key), field),
-        description=" ".join((field.description or "").split()),
+        default=_text(getattr(group, key)),
         secret=annotation is SecretStr,
+        optional=optional,
         group=type(group),
     )
 
 
-def _unwrap(annotation: Any) -> tuple[list[Any], Any]:
-    """Take `| None` and `Annotated` off a type; return what was annotated, and the type."""
-    if get_origin(annotation) in {Union, UnionType}:
+def _unwrap(annotation: Any) -> tuple[bool, Any, list[Any]]:
+    """Take `| None` and `Annotated` off a type; return whether the former was there, the type, and the annotations."""
+    optional = get_origin(annotation) in {Union, UnionType}
+    if optional:
         (annotation,) = (kind for kind in get_args(annotation) if kind is not NoneType)
     if get_origin(annotation) is Annotated:
         annotation, *metadata = get_args(annotation)
-        return metadata, annotation
-    return [], annotation
+        return optional, annotation, metadata
+    return optional, annotation, []
 
 
 def _describe(annotation: Any, metadata: list[Any]) -> tuple[str, str]:
@@ -139,11 +153,6 @@ def _limits(metadata: list[Any]) -> Iterator[str]:
             yield f"{words} {_text(getattr(limit, name))}"
 
 
-def _default(value: Any, field: FieldInfo) -> str | None:
-    shown = field.json_schema_extra.get("default") if isinstance(field.json_schema_extra, dict) else None
-    return str(shown) if shown is not None else _text(value)
-
-
 def _text(value: Any) -> str | None:
     if value is None or value in ("", ()):
         return None
@@ -153,5 +162,24 @@ def _text(value: Any) -> str | None:
         return f"{value:.12g}"
     if value == timedelta(0):
         return "0"
-    plain = TypeAdapter(type(value)).dump_python(value, mode="json")
-    return plain if isinstance(plain, str) else TypeAdapter(type(plain)).dump_json(plain).decode()
+    plain = to_jsonable_python(value)
+    return plain if isinstance(plain, str) else to_json(plain).decode()
+
+
+@cache
+def _docstrings(group: type[BaseModel]) -> Mapping[str, str]:
+    """Return the docstring of each setting that has one, on one line."""
+    found: dict[str, str] = {}
+    for kind in reversed(group.__mro__):
+        if issubclass(kind, BaseModel) and kind is not BaseModel:
+            found.update(_docstrings_in(inspect.getsource(kind)))
+    return found
+
+
+def _docstrings_in(source: str) -> Iterator[tuple[str, str]]:
+    (definition,) = ast.parse(dedent(source)).body
+    assert isinstance(definition, ast.ClassDef)  # noqa: S101 - it is a class's
+    for setting, below in pairwise(definition.body):
+        match setting, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                yield name, " ".join(text.split())

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from common.attributes import AttributeKind
@@ -15,8 +15,6 @@ from common.settings_reference import GENERAL, Variable, names, variables
 
 class Group(BaseModel):
     """A group."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     count: int = Field(default=3, ge=1, le=9)
     """How many;
@@ -35,7 +33,6 @@ class Group(BaseModel):
     words: Annotated[tuple[str, ...], NoDecode] = ()
     labels: dict[str, str] = Field(default_factory=dict)
     prompts: list[str] = Field(default_factory=lambda: ["a picture"])
-    cores: int = Field(default=7, json_schema_extra={"default": "all of them"})
 
 
 class Settings(ServiceSettings):
@@ -59,10 +56,26 @@ def test_all_there_is_to_say() -> None:
         kind="integer",
         allowed="at least 1, at most 9",
         default="3",
-        description="How many; in words.",
         secret=False,
+        optional=False,
         group=Group,
     )
+    assert FOUND["GROUP__COUNT"].description == "How many; in words."
+    assert FOUND["GROUP__SHARE"].description == ""
+
+
+def test_descriptions_are_inherited() -> None:
+    class Heir(Group):
+        """Another one."""
+
+        more: int = 1
+        """And more."""
+
+    class HeirSettings(ServiceSettings):
+        heir: Heir = Heir()
+
+    found = {variable.name: variable.description for variable in variables(HeirSettings)}
+    assert (found["HEIR__COUNT"], found["HEIR__MORE"]) == ("How many; in words.", "And more.")
 
 
 @pytest.mark.parametrize(
@@ -78,11 +91,10 @@ def test_all_there_is_to_say() -> None:
         ("text", "text", "", None),
         ("path", "path", "", "/data"),
         ("at", "time of day", "`HH:MM`, UTC", "03:00:00"),
-        ("age", "duration", "ISO 8601, such as `P30D` or `PT12H`, or seconds, more than 0", "P30D"),
+        ("age", "duration", "ISO 8601, such as `P30D` or `PT12H`, more than 0", "P30D"),
         ("words", "list", "separated by commas, or a list in YAML", None),
         ("labels", "object", "a JSON object, a mapping in YAML", "{}"),
         ("prompts", "list", "a JSON array, a list in YAML", '["a picture"]'),
-        ("cores", "integer", "", "all of them"),
     ],
 )
 def test_types_and_ranges_are_told_in_words(key: str, kind: str, allowed: str, default: str | None) -> None:
@@ -93,6 +105,7 @@ def test_types_and_ranges_are_told_in_words(key: str, kind: str, allowed: str, d
 def test_a_secret_may_be_named_by_its_file() -> None:
     assert FOUND["GROUP__PASSWORD"].names == ("GROUP__PASSWORD", "GROUP__PASSWORD_FILE")
     assert FOUND["GROUP__URL"].secret
+    assert FOUND["GROUP__PASSWORD"].optional
     assert FOUND["GROUP__TEXT"].names == ("GROUP__TEXT",)
 
 
