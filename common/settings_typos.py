@@ -30,15 +30,15 @@ def find_names(given: Iterable[str], settings_cls: type[BaseSettings]) -> Iterat
 
 def find_keys(given: Mapping[str, Any], settings_cls: type[BaseSettings]) -> Iterator[Typo]:
     """Return those groups and settings of a YAML file that are no service's."""
-    known = {tuple(name.lower().split(_DELIMITER)) for name in KNOWN | names(settings_cls)}
-    groups = {group for group, *_ in known}
+    known = {".".join(name.lower().split(_DELIMITER)) for name in KNOWN | names(settings_cls)}
+    groups = {name.partition(".")[0] for name in known}
     for group, settings in given.items():
         if group not in groups:
             yield str(group), "there is no such group" + _hint(str(group), groups)
-        elif isinstance(settings, Mapping):
-            settings_known = {key for of, *keys in known if of == group for key in keys}
-            for key in settings.keys() - settings_known:
-                yield f"{group}.{key}", "there is no such setting" + _hint(str(key), settings_known)
+            continue
+        for key in settings if isinstance(settings, Mapping) else ():
+            if (name := f"{group}.{key}") not in known:
+                yield name, "there is no such setting" + _hint(name, known)
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
