@@ -44,6 +44,8 @@ _BOUNDS: Final[Mapping[type, tuple[str, str]]] = {
     annotated_types.Ge: ("at least", "ge"),
     annotated_types.Lt: ("less than", "lt"),
     annotated_types.Le: ("at most", "le"),
+    annotated_types.MinLen: ("no shorter than", "min_length"),
+    annotated_types.MaxLen: ("no longer than", "max_length"),
 }
 
 
@@ -151,6 +153,8 @@ def _limits(metadata: list[Any]) -> Iterator[str]:
         if type(limit) in _BOUNDS:
             words, name = _BOUNDS[type(limit)]
             yield f"{words} {_text(getattr(limit, name))}"
+        elif pattern := getattr(limit, "pattern", None):
+            yield f"matching `{pattern}`"
 
 
 def _text(value: Any) -> str | None:

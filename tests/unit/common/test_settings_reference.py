@@ -31,7 +31,8 @@ class Group(BaseModel):
     at: time = time(3)
     age: timedelta = Field(default=timedelta(days=30), gt=timedelta(0))
     words: Annotated[tuple[str, ...], NoDecode] = ()
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict, max_length=5)
+    address: str = Field(default="http://a", pattern="^https?://", min_length=9)
     prompts: list[str] = Field(default_factory=lambda: ["a picture"])
 
 
@@ -93,7 +94,8 @@ def test_descriptions_are_inherited() -> None:
         ("at", "time of day", "`HH:MM`, UTC", "03:00:00"),
         ("age", "duration", "ISO 8601, such as `P30D` or `PT12H`, more than 0", "P30D"),
         ("words", "list", "separated by commas, or a list in YAML", None),
-        ("labels", "object", "a JSON object, a mapping in YAML", "{}"),
+        ("labels", "object", "a JSON object, a mapping in YAML, no longer than 5", "{}"),
+        ("address", "text", "no shorter than 9, matching `^https?://`", "http://a"),
         ("prompts", "list", "a JSON array, a list in YAML", '["a picture"]'),
     ],
 )
