@@ -80,7 +80,7 @@ class PlaceSource(PydanticBaseSettingsSource):
             if variable.path[0] != group or key in settled:
                 continue
             written = key + _FILE if variable.secret and given.get(key + _FILE) else key
-            if written not in given:
+            if given.get(written) is None:  # in YAML, a key and nothing behind it
                 continue
             value = given[key] if written == key else self._read_secret(group, key, given)
             values[key] = None if variable.optional and value == "" else value

@@ -1,8 +1,9 @@
 """The start of a process: settings that are wrong end it in plain words, before anything else is done."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from common.errors import ConfigurationError, SettingsInvalid
 from common.settings import ServiceSettings
@@ -19,16 +20,24 @@ def ending_plainly() -> Iterator[None]:
         raise SystemExit(1) from None
 
 
-def check_settings(*kinds: type[ServiceSettings]) -> None:
+def check_settings(*kinds: type[ServiceSettings], above: Mapping[str, str | None] | None = None) -> None:
     """Read all that the parts of a process read, each on its own later, so that all problems are told at once.
+
+    Args:
+        kinds: what they read.
+        above: settings, by their variables, that will be laid over those that can be read now.
 
     Raises:
         SettingsInvalid: with what is wrong with any of them.
     """
+    given: dict[str, Any] = {}
+    for name, value in (above or {}).items():
+        group, key = name.lower().split("__")
+        given.setdefault(group, {})[key] = value
     problems: dict[str, None] = {}  # in order, and each once: parts share groups
     for kind in dict.fromkeys(kinds):
         try:
-            kind()
+            kind(**given)
         except SettingsInvalid as error:
             problems.update(dict.fromkeys(error.problems))
     if problems:

@@ -63,7 +63,8 @@ be read, or a name in one of the groups below that is no setting: it names every
 allowed, and never a value. The exit status is 1, that of the command line 2. Variables outside these groups are none of
 its business; in the YAML file nothing else may be.
 
-An empty value is nothing for a setting that may be nothing, and empty text for one that is text.
+An empty value is nothing for a setting that may be nothing, and empty text for one that is text. In YAML, a key with
+nothing behind it is not set. `make run` lays the addresses of its own stores over whatever is set.
 
 Not settings, and so read from the environment alone: `LIKENESS_URL` and `LIKENESS_HOME` ([the command line](cli.md)),
 `PORT` (`make run`).

@@ -26,7 +26,8 @@ async def assemble(home: Home, port: int, stores: Stores) -> Sequence[PythonServ
         WrongSchema: a newer version has written this data.
         WrongModel: the user asks for another model than the images here are indexed with.
     """
-    check_settings(EmbedderServiceSettings, ApiSettings, WorkerSettings)
+    ours: dict[str, str | None] = {**stores.environment(), "QDRANT__URL": None}
+    check_settings(EmbedderServiceSettings, ApiSettings, WorkerSettings, above=ours)
     configured = EmbedderServiceSettings().embedder
     try:
         await asyncio.to_thread(upgrade, stores.database_url)

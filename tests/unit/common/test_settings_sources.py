@@ -145,17 +145,22 @@ def test_a_yaml_file_that_is_wrong_is_told(config: Path, content: str | None, to
     assert "hush" not in found
 
 
-@pytest.mark.parametrize("content", ["", "# nothing\n", "store:\n", "store:\n  threads:\n  token: ~\n"])
+@pytest.mark.parametrize("content", ["", "# nothing\n", "store:\n", "store:\n  threads:\n  token: ~\n  bucket:\n"])
 def test_a_yaml_file_may_say_nothing(config: Path, content: str) -> None:
     config.write_text(content)
     assert Settings() == Settings(store=Store())
 
 
 def test_yaml_values_are_text_that_the_setting_reads(config: Path) -> None:
-    config.write_text("store: {bucket: 0123, token: 1e6, on: yes, labels: {no: 5, x: 13:00, y: [on, 1.50]}}\n")
-    store = Settings().store
+    config.write_text(
+        "store: &store {bucket: 0123, token: 1e6, on: yes, labels: {no: 5, x: 13:00, y: [on, 1.50]}}\n"
+        "import: {<<: *store, bucket: null, on: off}\n"
+    )
+    read = Settings()
+    store, copy = read.store, read.imports
     assert (store.bucket, store.on, store.token) == ("0123", True, SecretStr("1e6"))
     assert store.labels == {"no": "5", "x": "13:00", "y": ["on", "1.50"]}
+    assert (copy.bucket, copy.on, copy.token) == ("likeness", False, SecretStr("1e6"))
 
 
 def test_one_file_serves_all_services(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

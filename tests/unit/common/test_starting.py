@@ -85,6 +85,14 @@ def test_what_several_parts_read_is_told_once(monkeypatch: pytest.MonkeyPatch) -
     ]
 
 
+def test_what_will_be_set_need_not_be_right_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"S3__SECRET_KEY_FILE": "/none", "QDRANT__URL": "a", "QDRANT__PATH": "b"}.items():
+        monkeypatch.setenv(name, value)
+    check_settings(ApiSettings, WorkerSettings, above={"S3__SECRET_KEY": "known", "QDRANT__URL": None})
+    with pytest.raises(SettingsInvalid, match="QDRANT__URL"):
+        check_settings(ApiSettings, WorkerSettings, above={"S3__SECRET_KEY": "known"})
+
+
 def test_other_errors_of_configuration_end_plainly_too(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit), ending_plainly():
         raise ConfigurationError("no Extension")
