@@ -187,6 +187,26 @@ def test_a_variable_of_ours_that_is_no_setting_is_told(monkeypatch: pytest.Monke
     assert problems(ApiSettings) == (f"{name.upper()} (environment): there is no such setting{hint}",)
 
 
+def test_what_qdrant_itself_reads_is_none_of_our_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in (
+        "SERVICE__API_KEY",
+        "STORAGE__STORAGE_PATH",
+        "CLUSTER__ENABLED",
+        "TLS__CERT",
+        "LOG_LEVEL",
+        "GPU__INDEXING",
+    ):
+        monkeypatch.setenv(f"QDRANT__{key}", "hush")
+    monkeypatch.setenv("QDRANT__TELEMETRY_DISABLED", "true")
+    ApiSettings()
+    monkeypatch.setenv("QDRANT__API_KYE", "hush")
+    monkeypatch.setenv("QDRANT__TIMEOUT", "hush")
+    assert problems(ApiSettings) == (
+        "QDRANT__API_KYE (environment): there is no such setting; did you mean QDRANT__API_KEY?",
+        "QDRANT__TIMEOUT (environment): there is no such setting; did you mean QDRANT__TIMEOUT_S?",
+    )
+
+
 def test_a_secret_is_read_from_its_file(folder: Path, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "a").write_text("hush\r\n")
     (folder / "b").write_text(" two\nlines \n")
