@@ -34,7 +34,7 @@ def doctor(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings, too.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Examine settings, PostgreSQL, Redis, S3, Qdrant, embedders, api and disk, and say what to do.
+    """Examine settings, PostgreSQL, Redis, S3, Qdrant, embedders, workers, api and disk; say what to do.
 
     It changes nothing: one object and one key of its own are written and removed again.
     Exit status 1: something failed; that a dependency is down or a setting is wrong is such a finding.

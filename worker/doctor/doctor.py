@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Iterator
 
 from common.connection_file import connection_file
-from worker.doctor import api, disk, embedded_index, embedder, postgresql, qdrant, redis, s3
+from worker.doctor import api, disk, embedded_index, embedder, postgresql, qdrant, redis, s3, workers
 from worker.doctor.examination import Examination, Findings, carry_out
 from worker.doctor.findings import DEPENDENCIES, Diagnosis, failed
 from worker.doctor.live_models import FindModels, LiveModels
@@ -30,6 +30,7 @@ def _list(configuration: Configuration, settings: DoctorSettings, models: FindMo
     yield _choose_index(settings, models)
     for url in settings.embedder.url.split(","):
         yield embedder.examination(url.strip(), models, limits)
+    yield workers.examination(settings.redis, limits)
     if configuration.api_url is not None:
         yield api.examination(configuration.api_url, limits)
     home = connection_file().parent if configuration.local else None

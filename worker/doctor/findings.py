@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-DEPENDENCIES: Final = ("postgresql", "redis", "s3", "qdrant", "embedder", "api", "disk")
+DEPENDENCIES: Final = ("postgresql", "redis", "s3", "qdrant", "embedder", "workers", "api", "disk")
 """What there is to examine."""
 
 

@@ -1,7 +1,7 @@
-"""Redis: who may come in, whether it keeps what it is given, whether there is room, and which workers live."""
+"""Redis: who may come in, whether it keeps what it is given, and whether there is room."""
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -22,24 +22,16 @@ from common import jobs
 from common.errors import ConfigurationError
 from common.settings import RedisSettings
 from worker.doctor.examination import Examination, Findings
-from worker.doctor.findings import Finding, failed, is_failure, ok, warning
+from worker.doctor.findings import Finding, failed, is_failure, not_checked, ok, warning
 from worker.doctor.line import CERTIFICATE, REACHABLE, examine_certificate, reach
 from worker.doctor.settings import Limits
-from worker.heartbeat import WorkerState, find_workers
 
 SETTING = "REDIS__URL"
 OLDEST = (6, 2)
 """The release that the tests run on."""
 
-CREDENTIALS, VERSION, WRITABLE, EVICTION, MEMORY, WORKERS = (
-    "credentials",
-    "version",
-    "writable",
-    "eviction",
-    "memory",
-    "workers",
-)
-CHECKS = (CREDENTIALS, VERSION, WRITABLE, EVICTION, MEMORY, WORKERS)
+CREDENTIALS, VERSION, WRITABLE, EVICTION, MEMORY = "credentials", "version", "writable", "eviction", "memory"
+CHECKS = (CREDENTIALS, VERSION, WRITABLE, EVICTION, MEMORY)
 
 _PORT = 6379
 _TLS = "rediss"
@@ -47,6 +39,7 @@ _KEEPS_ALL = "noeviction"
 _MUCH = 0.8
 """The share of its memory above which Redis is as good as full."""
 _PROBE_S = 10
+_SOCKET = ok(REACHABLE, "a socket")
 
 Info = Mapping[str, Any]
 
@@ -100,21 +93,10 @@ async def _examine(settings: RedisSettings, address: SplitResult | None, limits:
             yield judge_refusal(error, address)
             return
         yield ok(CREDENTIALS, "let in")
-        async for finding in _examine_server(redis, info, address):
-            yield finding
-
-
-_SOCKET = ok(REACHABLE, "a socket")
-
-
-async def _examine_server(redis: ArqRedis, info: Info, address: SplitResult) -> Findings:
-    yield judge_version(str(info["redis_version"]))
-    written = await _write(redis, info, address)
-    yield written
-    yield judge_eviction(info, address)
-    yield judge_memory(info, address)
-    if not is_failure(written):
-        yield judge_workers(await find_workers(redis))
+        yield judge_version(str(info["redis_version"]))
+        yield await _write(redis, info, address)
+        yield judge_eviction(info, address)
+        yield judge_memory(info, address)
 
 
 async def _write(redis: ArqRedis, info: Info, address: SplitResult) -> Finding:
@@ -167,7 +149,9 @@ def judge_version(version: str) -> Finding:
 
 def judge_eviction(info: Info, address: SplitResult) -> Finding:
     """Say whether Redis forgets hints to make room."""
-    policy = info["maxmemory_policy"]
+    policy = info.get("maxmemory_policy")
+    if policy is None:
+        return not_checked(EVICTION, "the server does not tell")
     if policy == _KEEPS_ALL:
         return ok(EVICTION, policy)
     return failed(
@@ -180,7 +164,7 @@ def judge_eviction(info: Info, address: SplitResult) -> Finding:
 
 def judge_memory(info: Info, address: SplitResult) -> Finding:
     """Say whether there is room."""
-    used, most = int(info["used_memory"]), int(info["maxmemory"])
+    used, most = int(info["used_memory"]), int(info.get("maxmemory", 0))
     if not most:
         return ok(MEMORY, f"{used / 1e6:.0f} MB in use, no limit")
     seen = f"{used / 1e6:.0f} of {most / 1e6:.0f} MB in use"
@@ -192,22 +176,6 @@ def judge_memory(info: Info, address: SplitResult) -> Finding:
         f"`{_cli(address)} CONFIG SET maxmemory {2 * most}`, and the same in redis.conf; or keep fewer vectors there: "
         "CACHE__SHARED_VECTORS of the api.",
     )
-
-
-def judge_workers(workers: Sequence[WorkerState]) -> Finding:
-    """Say whether somebody works, and whether they find all they need."""
-    if not workers:
-        return failed(
-            WORKERS,
-            "none has told of itself within 16 s: no image is processed",
-            "Start one: `python -m worker.main`, with these settings. If one runs, see its log, and whether its "
-            f"{SETTING} is this one.",
-        )
-    waiting = [f"{worker.name} waits for {' and '.join(worker.open)}" for worker in workers if worker.open]
-    seen = "; ".join([f"{len(workers)} alive", *waiting])
-    if waiting:
-        return warning(WORKERS, seen, "See to what they wait for; they go on by themselves within seconds.")
-    return ok(WORKERS, seen)
 
 
 def _cli(address: SplitResult) -> str:

@@ -36,6 +36,7 @@ from tests.fixtures.silence import silent_server
 from tests.fixtures.stores import empty_bucket
 from worker.doctor import postgresql, s3
 from worker.doctor.clock import now
+from worker.doctor.findings import DEPENDENCIES
 from worker.heartbeat import beat, find_workers
 
 API_KEY = "hush-of-qdrant"
@@ -158,9 +159,7 @@ async def test_all_is_well(setup: Setup) -> None:
     ran = await setup.examine("--json", "--strict")
     assert (ran.status, ran.data["healthy"]) == (0, True)
     assert {check["outcome"] for check in ran.data["checks"]} == {"ok"}
-    assert {check["dependency"] for check in ran.data["checks"]} == {
-        "settings", "postgresql", "redis", "s3", "qdrant", "embedder", "disk"
-    }  # fmt: skip
+    assert {check["dependency"] for check in ran.data["checks"]} == {"settings", *DEPENDENCIES} - {"api"}
     shown = await setup.examine(COLUMNS="80")
     assert (shown.status, "✗" in shown.out, f"{ran.data['counts']['ok']} fine." in shown.out) == (0, False, True)
     assert await setup.storage.list_objects("") == []
@@ -224,12 +223,14 @@ async def test_workers_that_are_dead_or_wait(setup: Setup) -> None:
     with suppress(StorageUnavailable), setup.breakers[STORAGE].guard():
         raise StorageUnavailable("refused")
     await _wait_for_workers(setup.stores, lambda workers: any(worker.open for worker in workers))
-    problems = await setup.look("redis")
-    assert _summary(problems) == [("redis", "workers", "warning")]
+    problems = await setup.look("workers")
+    assert _summary(problems) == [("workers", "alive", "warning")]
     assert problems[0]["seen"] == "1 alive; one:1 waits for storage"
-    problems = await setup.look("redis", REDIS__URL=setup.stores.redis_url.removesuffix("/0") + "/7")
-    assert _summary(problems) == [("redis", "workers", "failed")]
+    problems = await setup.look("workers", REDIS__URL=_with(setup.stores.redis_url, path="/7"))
+    assert _summary(problems) == [("workers", "alive", "failed")]
     assert "python -m worker.main" in problems[0]["remedy"]
+    unknown = await setup.examine("--only", "workers", REDIS__URL=_with(setup.stores.redis_url, port=1))
+    assert "not checked: Redis, which knows, does not say" in unknown.out
 
 
 async def test_collections_that_do_not_fit(setup: Setup) -> None:
