@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Collection, Iterator
 
-from common.connection_file import connection_file
 from worker.doctor import api, disk, embedded_index, embedder, postgresql, qdrant, redis, s3, workers
 from worker.doctor.examination import Examination, Findings, carry_out
 from worker.doctor.findings import DEPENDENCIES, Diagnosis, failed
@@ -33,8 +32,7 @@ def _list(configuration: Configuration, settings: DoctorSettings, models: FindMo
     yield workers.examination(settings.redis, limits)
     if configuration.api_url is not None:
         yield api.examination(configuration.api_url, limits)
-    home = connection_file().parent if configuration.local else None
-    for folder, purpose in disk.folders(home, settings.qdrant.path):
+    for folder, purpose in disk.folders(configuration.home, settings.qdrant.path):
         yield disk.examination(folder, purpose, limits)
 
 

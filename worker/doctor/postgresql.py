@@ -90,7 +90,7 @@ async def find_models(settings: DatabaseSettings) -> list[EmbeddingModel] | None
         async with AsyncExitStack() as stack:
             database = Database(settings.model_copy(update={"pool_size": 1}))
             stack.push_async_callback(database.close)
-            return await embedding_models.list_live(await stack.enter_async_context(database.read()))
+            return await embedding_models.list_live(await stack.enter_async_context(database.begin()))
     except (LikenessError, DBAPIError):
         return None
 
@@ -113,7 +113,7 @@ async def _examine(settings: DatabaseSettings, address: URL, limits: Limits) -> 
         try:
             database = Database(settings.model_copy(update={"pool_size": 1}))
             stack.push_async_callback(database.close)
-            session = await stack.enter_async_context(database.read())
+            session = await stack.enter_async_context(database.begin())
         except (LikenessError, DBAPIError) as error:
             for finding in judge_refusal(error, address):
                 yield finding

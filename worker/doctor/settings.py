@@ -1,12 +1,14 @@
 """What the doctor examines: the services' settings, of the environment or of the running local stack."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from common.connection_file import API_URL, connection_file, find_connection
 from common.errors import ConfigurationError
@@ -35,10 +37,38 @@ class Limits(BaseModel):
         return timedelta(seconds=self.max_clock_skew_s)
 
 
+class _LocalStack(PydanticBaseSettingsSource):
+    """What the running local stack's api and worker are given, if no other place names a database."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        """Return nothing: groups are read as a whole."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the groups of settings; an index that another place names is not joined by a second one."""
+        if "url" in self.current_state.get("database", {}):
+            return {}
+        groups: dict[str, Any] = {}
+        for name, value in find_connection().items():
+            group, _, key = name.lower().partition("__")
+            if key and group in self.settings_cls.model_fields:
+                groups.setdefault(group, {})[key] = value
+        if {"url", "path"} & self.current_state.get("qdrant", {}).keys():
+            groups.pop("qdrant", None)
+        return groups
+
+
 class DoctorSettings(WorkerSettings):
     """Everything the doctor reads: what a worker does, and its own limits."""
 
     doctor: Limits = Limits()
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *args: PydanticBaseSettingsSource, **kwargs: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the services' sources, and the local stack after them."""
+        return *super().settings_customise_sources(settings_cls, *args, **kwargs), _LocalStack(settings_cls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,30 +79,35 @@ class Configuration:
     settings: DoctorSettings | None = None
     api_url: str | None = None
     """Where the HTTP API is, if that is known."""
-    local: Mapping[str, str] = field(default_factory=dict)
-    """What the local stack's connection file says, if it is the one that is examined."""
+    home: Path | None = None
+    """The local stack's data folder, if it is what is examined."""
 
 
 def read_configuration() -> Configuration:
     """Read the environment and, where it names no database, the local stack's connection file."""
     try:
-        local = {} if _DATABASE_URL in os.environ else dict(find_connection())
-        settings = DoctorSettings(**_nested({name: value for name, value in local.items() if name not in os.environ}))
+        settings = DoctorSettings()
+        local = find_connection()
     except ConfigurationError as error:
         problem = failed(_CHECK, str(error), "Correct what it names, or run this as the user who started the services.")
-        return _told([problem], "environment")
+        return Configuration(Diagnosis(DEPENDENCY, "", [problem]))
     except ValidationError as error:
-        return _told(_problems(error), "environment")
-    return Configuration(
-        Diagnosis(DEPENDENCY, _say_source(local), [_judge_source(local)]),
-        settings,
-        os.environ.get(API_URL) or local.get(API_URL),
-        local,
-    )
+        return Configuration(Diagnosis(DEPENDENCY, "", _problems(error)))
+    file = connection_file()
+    if local.get(_DATABASE_URL) == settings.database.url.get_secret_value():
+        source = ok(_CHECK, f"read from the environment and from {file}: a local stack runs there")
+        api_url = os.environ.get(API_URL) or local.get(API_URL)
+        return Configuration(Diagnosis(DEPENDENCY, "local stack", [source]), settings, api_url, file.parent)
+    source = ok(_CHECK, "read from the environment") if "database" in settings.model_fields_set else _DEFAULTS
+    return Configuration(Diagnosis(DEPENDENCY, "environment", [source]), settings, os.environ.get(API_URL))
 
 
-def _told(findings: list[Finding], source: str) -> Configuration:
-    return Configuration(Diagnosis(DEPENDENCY, source, findings))
+_DEFAULTS = warning(
+    _CHECK,
+    f"{_DATABASE_URL} is not set, and no local stack runs: defaults are used",
+    f"Set {_DATABASE_URL} and the others as the services have them; or start a local stack, `make run`, and run this "
+    "in the same folder, with the same LIKENESS_HOME.",
+)
 
 
 def _problems(error: ValidationError) -> list[Finding]:
@@ -82,32 +117,3 @@ def _problems(error: ValidationError) -> list[Finding]:
         name = "__".join(map(str, problem["loc"])).upper()
         found.append(failed(name, problem["msg"], f"Set {name} to what is allowed, or unset it. No service starts so."))
     return found
-
-
-def _say_source(local: Mapping[str, str]) -> str:
-    return f"local stack, {connection_file()}" if local else "environment"
-
-
-def _judge_source(local: Mapping[str, str]) -> Finding:
-    if local:
-        return ok(_CHECK, f"read from {connection_file()}, where a local stack runs, and from the environment")
-    if _DATABASE_URL in os.environ:
-        return ok(_CHECK, "read from the environment")
-    return warning(
-        _CHECK,
-        f"{_DATABASE_URL} is not set, and no local stack runs: defaults are used",
-        f"Set {_DATABASE_URL} and the others as the services have them; or start a local stack, `make run`, and run "
-        "this in the same folder, with the same LIKENESS_HOME.",
-    )
-
-
-def _nested(variables: Mapping[str, str]) -> dict[str, Any]:
-    """Return variables as groups of settings: `S3__BUCKET` becomes the bucket in `s3`."""
-    groups: dict[str, Any] = {}
-    for name, value in variables.items():
-        group, _, key = name.lower().partition("__")
-        if key:
-            groups.setdefault(group, {})[key] = value
-    if "path" in groups.get("qdrant", {}):
-        groups["qdrant"]["url"] = None  # as the local stack itself does not heed QDRANT__URL
-    return groups

@@ -30,13 +30,22 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_local_stack_where_one_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / FILE_NAME).write_text(json.dumps(LOCAL))
     monkeypatch.setenv("S3__BUCKET", "mine")
-    monkeypatch.setenv("QDRANT__URL", "http://qdrant:6333")
     found = read_configuration()
     assert found.settings is not None
     assert (found.settings.s3.bucket, found.settings.embedder.url) == ("mine", LOCAL["EMBEDDER__URL"])
     assert (found.settings.qdrant.path, found.settings.qdrant.url) == (Path("/data/qdrant"), None)
-    assert (found.api_url, found.local) == (LOCAL["LIKENESS_URL"], LOCAL)
+    assert (found.api_url, found.home) == (LOCAL["LIKENESS_URL"], home)
     assert found.diagnosis.findings[0].outcome is Outcome.OK
+
+
+def test_an_index_of_the_environment_s_own_goes_before_the_local_stack_s(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / FILE_NAME).write_text(json.dumps(LOCAL))
+    monkeypatch.setenv("QDRANT__URL", "http://qdrant:6333")
+    settings = read_configuration().settings
+    assert settings is not None
+    assert (settings.qdrant.path, settings.qdrant.url) == (None, "http://qdrant:6333")
 
 
 def test_the_environment_where_it_names_a_database(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +54,7 @@ def test_the_environment_where_it_names_a_database(home: Path, monkeypatch: pyte
     found = read_configuration()
     assert found.settings is not None
     assert found.settings.s3.bucket == "likeness"
-    assert (found.api_url, found.local) == (None, {})
+    assert (found.api_url, found.home) == (None, None)
 
 
 def test_neither_of_them(home: Path) -> None:
