@@ -10,14 +10,12 @@ import typer
 from worker.cli.console import out, print_json, printable, table
 from worker.cli.exits import Exit, plain_errors
 from worker.cli.options import Json
-from worker.doctor.findings import DEPENDENCIES, Diagnosis, Outcome
+from worker.doctor.findings import DEPENDENCIES, Diagnosis, Finding, Outcome
 
-_MARKS = {
-    Outcome.OK: ("✓", "green"),
-    Outcome.WARNING: ("!", "yellow"),
-    Outcome.FAILED: ("✗", "red"),
-    Outcome.NOT_CHECKED: ("-", "dim"),
-}
+_MARKS = {Outcome.OK: "✓", Outcome.WARNING: "!", Outcome.FAILED: "✗", Outcome.NOT_CHECKED: "-"}
+_ASCII = {"✓": "+", "✗": "x"}
+"""What is printed where the terminal knows no others."""
+_COLOURS = {Outcome.WARNING: "yellow", Outcome.FAILED: "red", Outcome.NOT_CHECKED: "dim"}
 _WORDS = {
     Outcome.FAILED: "failed",
     Outcome.WARNING: "to look at",
@@ -81,9 +79,8 @@ def _show(found: Sequence[Diagnosis], counts: Counter[Outcome]) -> None:
         checks.add_section()
         checks.add_row("", diagnosis.dependency, printable(diagnosis.target), style="bold")
         for finding in diagnosis.findings:
-            mark, colour = _MARKS[finding.outcome]
-            style = None if finding.outcome is Outcome.OK else colour
-            checks.add_row(mark, f"  {finding.check}", printable(finding.seen), style=style)
+            row = (_mark(finding), f"  {finding.check}", printable(finding.seen))
+            checks.add_row(*row, style=_COLOURS.get(finding.outcome))
     out.print(checks)
     _show_remedies(found)
     out.print(", ".join(f"{counts[outcome]} {word}" for outcome, word in _WORDS.items() if counts[outcome]) + ".")
@@ -94,6 +91,11 @@ def _show_remedies(found: Sequence[Diagnosis]) -> None:
     for diagnosis in found:
         for finding in diagnosis.findings:
             if finding.remedy is not None:
-                mark, colour = _MARKS[finding.outcome]
-                out.print(f"{mark} {diagnosis.dependency}, {finding.check}: ", style=colour, end="", soft_wrap=True)
+                what = f"{_mark(finding)} {diagnosis.dependency}, {finding.check}: "
+                out.print(what, style=_COLOURS.get(finding.outcome), end="", soft_wrap=True)
                 out.print(printable(finding.remedy), soft_wrap=True)
+
+
+def _mark(finding: Finding) -> str:
+    mark = _MARKS[finding.outcome]
+    return _ASCII.get(mark, mark) if out.options.ascii_only else mark

@@ -52,8 +52,8 @@ def _silent(examination: Examination, check: str, deadline_s: float) -> Finding:
     return failed(
         check,
         f"{examination.target} does not answer within {deadline_s:g} s",
-        f"Look at its log and load, and whether {examination.setting} names the right port: something takes the "
-        "connection and says nothing. A firewall may be in between.",
+        f"Look at its log and its load, and whether {examination.setting} names the right port: whatever is there "
+        "takes connections and says nothing. If it is well, look for a firewall in between.",
     )
 
 

@@ -122,7 +122,7 @@ async def _examine(settings: DatabaseSettings, address: URL, limits: Limits) -> 
         yield ok(DATABASE, f"{address.database} exists")
         facts = Facts(**(await session.execute(_FACTS)).one()._asdict())
         yield judge_version(facts)
-        yield judge_writable(facts)
+        yield judge_writable(facts, address)
         yield await _compare_clocks(session, limits)
         yield judge_connections(facts, settings.pool_size)
         async for finding in _examine_schema(session, address):
@@ -205,12 +205,16 @@ def judge_version(facts: Facts) -> Finding:
     )
 
 
-def judge_writable(facts: Facts) -> Finding:
+def judge_writable(facts: Facts, address: URL) -> Finding:
     """Say whether the server takes writes."""
     if facts.standby:
         return failed(WRITABLE, "it is a standby, which only reads", f"Name the primary in {SETTING}.")
     if facts.read_only:
-        remedy = "`ALTER DATABASE … RESET default_transaction_read_only`, and the same with ALTER ROLE."
+        remedy = (
+            f'`ALTER DATABASE "{address.database}" RESET default_transaction_read_only`, and '
+            f'`ALTER ROLE "{address.username}" RESET default_transaction_read_only`; if it is set in postgresql.conf, '
+            "take it out there."
+        )
         return failed(WRITABLE, "transactions are read-only by default", remedy)
     return ok(WRITABLE, "takes writes")
 

@@ -126,7 +126,9 @@ def judge_refusal(error: Exception, address: SplitResult) -> Finding:
             f"Correct {SETTING}, redis://:password@host:port/0: the password is `requirepass` in redis.conf.",
         )
     if isinstance(error, NoPermissionError):
-        return failed(CREDENTIALS, str(error), "Let the user have INFO: `ACL SETUSER … +info`.")
+        return failed(
+            CREDENTIALS, str(error), f"As Redis's administrator: `ACL SETUSER {address.username or 'default'} +info`."
+        )
     if isinstance(error, BusyLoadingError):
         return failed(CREDENTIALS, "Redis is loading its data", "Wait a moment, and look again.")
     if isinstance(error, RedisConnectionError):
@@ -179,4 +181,7 @@ def judge_memory(info: Info, address: SplitResult) -> Finding:
 
 
 def _cli(address: SplitResult) -> str:
-    return f"redis-cli -h {address.hostname} -p {address.port or _PORT}"
+    login = f" --user {address.username}" if address.username else ""
+    return (
+        f"redis-cli -h {address.hostname} -p {address.port or _PORT}{login}{' --askpass' if address.password else ''}"
+    )

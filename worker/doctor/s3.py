@@ -182,8 +182,9 @@ def _judge_bucket(code: str, settings: S3Settings) -> Finding:
         return failed(
             BUCKET,
             f"there is no bucket {bucket}",
-            f"`aws --endpoint-url {show_url(settings.endpoint)} s3 mb s3://{bucket}`; api and workers make it as they "
-            "start, if the key may. Or correct S3__BUCKET.",
+            "`AWS_ACCESS_KEY_ID=$S3__ACCESS_KEY AWS_SECRET_ACCESS_KEY=$S3__SECRET_KEY "
+            f"aws --endpoint-url {show_url(settings.endpoint)} --region {settings.region} s3 mb s3://{bucket}`; "
+            "api and workers make it as they start, if the key may. Or correct S3__BUCKET.",
         )
     if code == "AccessDenied":
         return failed(BUCKET, f"the key may not list the bucket {bucket}", _GRANT)

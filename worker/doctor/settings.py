@@ -99,7 +99,7 @@ def read_configuration() -> Configuration:
         api_url = os.environ.get(API_URL) or local.get(API_URL)
         return Configuration(Diagnosis(DEPENDENCY, "local stack", [source]), settings, api_url, file.parent)
     source = ok(_CHECK, "read from the environment") if "database" in settings.model_fields_set else _DEFAULTS
-    return Configuration(Diagnosis(DEPENDENCY, "environment", [source]), settings, os.environ.get(API_URL))
+    return Configuration(Diagnosis(DEPENDENCY, "environment", [source]), settings, os.environ.get(API_URL) or None)
 
 
 _DEFAULTS = warning(

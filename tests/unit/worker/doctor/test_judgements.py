@@ -38,9 +38,10 @@ def test_postgresql_of_14_and_later_will_do() -> None:
 
 
 def test_a_standby_and_a_server_that_only_reads_are_no_truth() -> None:
-    assert postgresql.judge_writable(FACTS).outcome is OK
-    assert "primary" in (postgresql.judge_writable(replace(FACTS, standby=True)).remedy or "")
-    assert "read_only" in (postgresql.judge_writable(replace(FACTS, read_only=True)).remedy or "")
+    assert postgresql.judge_writable(FACTS, ADDRESS).outcome is OK
+    assert "primary" in (postgresql.judge_writable(replace(FACTS, standby=True), ADDRESS).remedy or "")
+    reading = postgresql.judge_writable(replace(FACTS, read_only=True), ADDRESS)
+    assert 'ALTER DATABASE "pictures" RESET' in (reading.remedy or "")
 
 
 def test_one_more_process_has_to_find_its_connections() -> None:
