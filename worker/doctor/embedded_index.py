@@ -52,6 +52,9 @@ def _look_at_lock(path: Path) -> Finding:
         descriptor = os.open(path / ".lock", os.O_RDONLY)
     except FileNotFoundError:
         return ok(LOCK, "no process has had it open yet")
+    except OSError as error:
+        remedy = f"`chown -R {os.geteuid()} {path}`, or run this as the user who runs the services."
+        return failed(LOCK, f"its lock can't be looked at: {error.strerror}", remedy)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -77,6 +80,6 @@ def _read_vectors(folder: Path) -> dict[str, Any] | None:
         vectors = json.loads((folder / "edge_config.json").read_bytes())["vectors"][""]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, LookupError, TypeError):
         return {}
     return vectors if isinstance(vectors, dict) else {}

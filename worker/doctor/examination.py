@@ -28,7 +28,7 @@ class Examination:
 
 
 async def carry_out(examination: Examination, deadline_s: float) -> Diagnosis:
-    """Examine a dependency; whatever happens, every check has a finding within `deadline_s` seconds."""
+    """Examine a dependency; whatever happens, every check has a finding. After `deadline_s` seconds it is given up."""
     found: list[Finding] = []
     try:
         async with asyncio.timeout(deadline_s), aclosing(examination.findings()) as findings:

@@ -1,12 +1,9 @@
 """PostgreSQL: who may come in, version, revision and privileges, its clock, and whether there is room for us."""
 
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
-from shlex import quote
 
-import asyncpg
 from sqlalchemy import URL, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,23 +13,30 @@ from common.db.engine import Database
 from common.db.models import EmbeddingModel
 from common.db.overview import find_revision
 from common.db.revision import head_revision, known_revisions
-from common.errors import ConfigurationError, DatabaseUnavailable, LikenessError
+from common.errors import LikenessError
 from common.settings import DatabaseSettings
 from worker.doctor.clock import CLOCK, judge_clock, now
 from worker.doctor.examination import Examination, Findings
-from worker.doctor.findings import Finding, failed, is_failure, not_checked, ok, warning
+from worker.doctor.findings import Finding, failed, is_failure, ok, warning
 from worker.doctor.line import REACHABLE, reach
+from worker.doctor.postgresql_refusal import (
+    CONNECTIONS,
+    CREDENTIALS,
+    DATABASE,
+    MORE_CONNECTIONS,
+    PORT,
+    SETTING,
+    judge_refusal,
+    reason,
+)
 from worker.doctor.settings import Limits
 
-SETTING = "DATABASE__URL"
 OLDEST = 14
 """The release that has all we ask for; `bit_count` is the youngest of it."""
 
-CREDENTIALS, DATABASE, VERSION, WRITABLE = "credentials", "database", "version", "writable"
-CONNECTIONS, MIGRATIONS, PRIVILEGES = "connections", "migrations", "privileges"
+VERSION, WRITABLE, MIGRATIONS, PRIVILEGES = "version", "writable", "migrations", "privileges"
 CHECKS = (REACHABLE, CREDENTIALS, DATABASE, VERSION, WRITABLE, CLOCK, CONNECTIONS, MIGRATIONS, PRIVILEGES)
 
-_PORT = 5432
 _ANY = timedelta.max
 """Nothing of ours breaks by PostgreSQL's clock: it is the only one that counts."""
 
@@ -80,7 +84,7 @@ def examination(settings: DatabaseSettings, limits: Limits) -> Examination:
         address = make_url(settings.url.get_secret_value())
     except (ArgumentError, ValueError):
         return Examination("postgresql", "", CHECKS, _no_address, SETTING)
-    where = f"{address.host or 'socket'}:{address.port or _PORT}/{address.database or ''}"
+    where = f"{address.host or 'socket'}:{address.port or PORT}/{address.database or ''}"
     return Examination("postgresql", where, CHECKS, lambda: _examine(settings, address, limits), SETTING)
 
 
@@ -105,13 +109,13 @@ async def _no_address() -> Findings:
 
 
 async def _examine(settings: DatabaseSettings, address: URL, limits: Limits) -> Findings:
-    reached = await reach(address.host, address.port or _PORT, SETTING) if address.host else ok(REACHABLE, "a socket")
+    reached = await reach(address.host, address.port or PORT, SETTING) if address.host else ok(REACHABLE, "a socket")
     yield reached
     if is_failure(reached):
         return
     async with AsyncExitStack() as stack:
         try:
-            database = Database(settings.model_copy(update={"pool_size": 1}))
+            database = Database(_impatient(settings, limits))
             stack.push_async_callback(database.close)
             session = await stack.enter_async_context(database.begin())
         except (LikenessError, DBAPIError) as error:
@@ -129,11 +133,17 @@ async def _examine(settings: DatabaseSettings, address: URL, limits: Limits) -> 
             yield finding
 
 
+def _impatient(settings: DatabaseSettings, limits: Limits) -> DatabaseSettings:
+    """Return settings by which nothing takes longer than the examination, its end included."""
+    longest = limits.timeout_s
+    return settings.model_copy(update={"pool_size": 1, "connect_timeout_s": longest, "command_timeout_s": longest})
+
+
 async def _examine_schema(session: AsyncSession, address: URL) -> Findings:
     try:
         revision = await find_revision(session)
     except DBAPIError as error:
-        yield failed(MIGRATIONS, f"the revision can't be read: {_reason(error)}", _grant(address))
+        yield failed(MIGRATIONS, f"the revision can't be read: {reason(error)}", _grant(address))
         return
     yield (judged := judge_revision(revision))
     if not is_failure(judged):
@@ -145,55 +155,6 @@ async def _compare_clocks(session: AsyncSession, limits: Limits) -> Finding:
     theirs = await session.scalar(text("SELECT clock_timestamp()"))
     answered = now()
     return judge_clock(theirs or answered, sent, answered, limits.max_clock_skew, _ANY)
-
-
-def judge_refusal(error: Exception, address: URL) -> Iterator[Finding]:
-    """Say why there is no connection, though the port takes them."""
-    if isinstance(error, ConfigurationError):
-        yield failed(CREDENTIALS, f"{SETTING} can't be used", f"{error}.")
-        return
-    cause = _find_cause(error)
-    at = f"-h {quote(address.host or '')} -p {address.port or _PORT} -U postgres"
-    user, name = quote(address.username or ""), quote(address.database or "")
-    match cause:
-        case asyncpg.InvalidCatalogNameError():
-            yield ok(CREDENTIALS, f"user {address.username} is let in")
-            yield failed(
-                DATABASE,
-                f"there is no database {address.database}",
-                f"`createdb {at} -O {user} {name}`, then `likeness migrate`; or correct the name in {SETTING}.",
-            )
-        case asyncpg.InvalidPasswordError():
-            yield failed(
-                CREDENTIALS,
-                f"the password of user {address.username} is wrong, or there is no such user",
-                f"Correct {SETTING}, special characters percent-encoded; or set the password: "
-                f"`psql {at} -c '\\password {user}'`.",
-            )
-        case asyncpg.InvalidAuthorizationSpecificationError():
-            yield failed(
-                CREDENTIALS,
-                f"PostgreSQL turns user {address.username} away: {cause}",
-                f"`createuser {at} --pwprompt {user}` makes the user. If pg_hba.conf is what is meant: add a line for "
-                "this machine, and reload PostgreSQL.",
-            )
-        case asyncpg.TooManyConnectionsError():
-            yield not_checked(CREDENTIALS, "no connection is free")
-            yield failed(CONNECTIONS, f"no connection is free: {cause}", _MORE_CONNECTIONS)
-        case asyncpg.CannotConnectNowError():
-            yield failed(CREDENTIALS, f"PostgreSQL is starting or stopping: {cause}", "Wait a moment, and look again.")
-        case _:
-            yield failed(
-                CREDENTIALS,
-                f"no connection: {_reason(error)}",
-                f"Look at PostgreSQL's log, and whether it is PostgreSQL that listens at the port in {SETTING}.",
-            )
-
-
-_MORE_CONNECTIONS = (
-    "Raise max_connections in postgresql.conf and restart PostgreSQL, or lower DATABASE__POOL_SIZE: each api and "
-    "worker process opens up to that many."
-)
 
 
 def judge_version(facts: Facts) -> Finding:
@@ -223,7 +184,7 @@ def judge_connections(facts: Facts, pool_size: int) -> Finding:
     """Say whether one more process of ours finds the connections it may want."""
     seen = f"{facts.used} of {facts.most} in use; each process of ours opens up to {pool_size}"
     free = facts.most - facts.used
-    return ok(CONNECTIONS, seen) if free >= pool_size else warning(CONNECTIONS, seen, _MORE_CONNECTIONS)
+    return ok(CONNECTIONS, seen) if free >= pool_size else warning(CONNECTIONS, seen, MORE_CONNECTIONS)
 
 
 def judge_revision(found: str | None) -> Finding:
@@ -255,15 +216,3 @@ def _grant(address: URL) -> str:
         f"As the tables' owner: `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public "
         f'TO "{address.username}"`; or migrate and serve as the same user.'
     )
-
-
-def _find_cause(error: BaseException | None) -> BaseException | None:
-    """Return the driver's own error, which SQLAlchemy's and ours wrap."""
-    while error is not None and not isinstance(error, (asyncpg.PostgresError, OSError)):
-        error = error.orig if isinstance(error, DBAPIError) else error.__cause__
-    return error
-
-
-def _reason(error: Exception) -> str:
-    cause = _find_cause(error) or error
-    return str(cause) if isinstance(cause, (asyncpg.PostgresError, DatabaseUnavailable)) else type(cause).__name__
