@@ -19,7 +19,6 @@ DEPENDENCY = "settings"
 
 _CHECK = "values"
 _DATABASE_URL = "DATABASE__URL"
-_CORRECT = "Set it to what is allowed, or unset it. No service starts so."
 
 
 class Limits(BaseModel):
@@ -116,5 +115,6 @@ def _problems(error: ValidationError) -> list[Finding]:
     found = []
     for problem in error.errors(include_input=False, include_context=False, include_url=False):
         name = "__".join(map(str, problem["loc"])).upper()
-        found.append(failed(_CHECK, f"{name}: {problem['msg']}", _CORRECT))
+        remedy = f"Set {name} to what is allowed, or unset it: no service starts so."
+        found.append(failed(_CHECK, f"{name}: {problem['msg']}", remedy))
     return found
