@@ -16,6 +16,7 @@ from common.settings import ServiceSettings
 from common.settings_reference import Variable, variables
 from embedder.settings import Settings as EmbedderServiceSettings
 from worker.cli.settings import CliSettings
+from worker.doctor.settings import DoctorSettings
 from worker.settings import WorkerSettings
 from worker.zero_shot.settings import Settings as ZeroShotSettings
 
@@ -23,7 +24,7 @@ SERVICES: Final[Mapping[str, Sequence[type[ServiceSettings]]]] = {
     "api": [ApiSettings],
     "worker": [WorkerSettings, ZeroShotSettings],
     "embedder": [EmbedderServiceSettings],
-    "likeness": [CliSettings],
+    "likeness": [CliSettings, DoctorSettings],
 }
 """Who reads what; `likeness` is the command line."""
 

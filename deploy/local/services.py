@@ -29,7 +29,8 @@ class PythonService:
         self.answer: Mapping[str, Any] = {}
         """What `/ready` answered last."""
         self._module = module
-        self._settings = settings
+        self.settings = settings
+        """What is laid over the user's environment."""
 
     async def prepare(self, launcher: Launcher) -> None:
         """Nothing is to be prepared."""
@@ -40,9 +41,9 @@ class PythonService:
 
     def environment(self) -> dict[str, str]:
         """Return the user's environment, and over it the settings that belong to this stack."""
-        ours = self._settings.keys() | {f"{name}_FILE" for name in self._settings}
+        ours = self.settings.keys() | {f"{name}_FILE" for name in self.settings}
         kept = {name: value for name, value in os.environ.items() if name.upper() not in ours}
-        return {"PYTHONUNBUFFERED": "1", **kept, **self._settings}
+        return {"PYTHONUNBUFFERED": "1", **kept, **self.settings}
 
     def leftovers(self) -> list[Path]:
         """Return nothing: it keeps to its folder."""
