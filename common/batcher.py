@@ -3,14 +3,20 @@
 A caller submits one item and awaits its own result. A flush runs when `max_size` items wait or the oldest has waited
 `max_wait`; while all `concurrency` flushes are busy, items gather, so batches grow with load by themselves. Items
 whose caller has gone (was cancelled, also by a deadline of its own) are dropped before they cost anything.
+
+A flush runs in a context of its own, not in that of whichever caller came last: under its callers' correlation id, if
+they have the same, else under one of its own (`common.correlation`), and in a span below the first of theirs, with
+links to the others (`common.tracing`).
 """
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from common import correlation, tracing
 from common.errors import Overloaded
 
 Item = TypeVar("Item")
@@ -27,6 +33,8 @@ _PATIENCE = 3
 class _Waiter(Generic[Item, Result]):
     item: Item
     future: asyncio.Future[Result]
+    request_id: str | None
+    origin: tracing.Origin | None
 
 
 class Batcher(Generic[Item, Result]):
@@ -84,7 +92,7 @@ class Batcher(Generic[Item, Result]):
         if len(self._waiting) >= self._max_pending:
             raise Overloaded(f"{len(self._waiting)} items are already waiting")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiter(item, future))
+        self._waiting.append(_Waiter(item, future, correlation.current(), tracing.here()))
         self._schedule()
         return await future
 
@@ -119,7 +127,7 @@ class Batcher(Generic[Item, Result]):
                 continue
             self._cancel_timer()
             self._free -= 1
-            task = asyncio.get_running_loop().create_task(self._run(batch))
+            task = asyncio.get_running_loop().create_task(self._run(batch), context=contextvars.Context())
             self._running.add(task)
             task.add_done_callback(self._on_flushed)
 
@@ -143,8 +151,10 @@ class Batcher(Generic[Item, Result]):
         return batch
 
     async def _run(self, batch: list[_Waiter[Item, Result]]) -> None:
+        correlation.join(waiter.request_id for waiter in batch)
         try:
-            results = await self._flush([waiter.item for waiter in batch])
+            with tracing.joint("batch", [waiter.origin for waiter in batch], {tracing.BATCH_SIZE: len(batch)}):
+                results = await self._flush([waiter.item for waiter in batch])
             if len(results) != len(batch):
                 raise RuntimeError(f"flush answered {len(results)} results for {len(batch)} items")
         except asyncio.CancelledError:

@@ -1,13 +1,17 @@
-"""The object store and the vector index behind their breakers. `ping` is what probes, so it always goes through."""
+"""The object store and the vector index behind their breakers, each call a span of its own.
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+`ping` is what probes, so it always goes through. A streamed object has no span: it lasts as long as somebody reads.
+"""
+
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import BinaryIO
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
+from common import tracing
 from common.breakers import Breaker
 from common.storage import MAX_LISTED, ListedObject, ObjectInfo, ObjectStore
 from common.vectors.base import Collection, Facet, Facetable, Filter, Match, Payload, Point, VectorIndex
@@ -23,12 +27,12 @@ class GuardedObjectStore:
 
     async def put(self, key: str, data: BinaryIO, size: int, media_type: str) -> None:
         """See `ObjectStore`."""
-        with self._breaker.guard():
+        with self._asking("put"):
             await self._store.put(key, data, size, media_type)
 
     async def get(self, key: str, *, max_bytes: int) -> bytes:
         """See `ObjectStore`."""
-        with self._breaker.guard():
+        with self._asking("get"):
             return await self._store.get(key, max_bytes=max_bytes)
 
     async def stream(self, key: str, *, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes]:
@@ -40,22 +44,22 @@ class GuardedObjectStore:
 
     async def find(self, key: str) -> ObjectInfo | None:
         """See `ObjectStore`."""
-        with self._breaker.guard():
+        with self._asking("find"):
             return await self._store.find(key)
 
     async def list_objects(self, prefix: str, *, after: str = "", limit: int = MAX_LISTED) -> list[ListedObject]:
         """See `ObjectStore`."""
-        with self._breaker.guard():
+        with self._asking("list_objects"):
             return await self._store.list_objects(prefix, after=after, limit=limit)
 
     async def delete(self, key: str) -> None:
         """See `ObjectStore`."""
-        with self._breaker.guard():
+        with self._asking("delete"):
             await self._store.delete(key)
 
     async def ensure_bucket(self) -> None:
         """See `ObjectStore`."""
-        with self._breaker.guard():
+        with self._asking("ensure_bucket"):
             await self._store.ensure_bucket()
 
     async def ping(self) -> None:
@@ -65,6 +69,11 @@ class GuardedObjectStore:
     async def close(self) -> None:
         """See `ObjectStore`."""
         await self._store.close()
+
+    @contextmanager
+    def _asking(self, what: str) -> Iterator[None]:
+        with tracing.span(f"s3 {what}", "client"), self._breaker.guard():
+            yield
 
 
 class GuardedVectorIndex:
@@ -77,22 +86,22 @@ class GuardedVectorIndex:
 
     async def ensure(self, collection: Collection) -> None:
         """See `VectorIndex`."""
-        with self._breaker.guard(proves=False):  # what is known to be there is not asked for
+        with self._asking("ensure", proves=False):  # what is known to be there is not asked for
             await self._index.ensure(collection)
 
     async def upsert(self, collection: Collection, points: Sequence[Point]) -> None:
         """See `VectorIndex`."""
-        with self._breaker.guard():
+        with self._asking("upsert"):
             await self._index.upsert(collection, points)
 
     async def set_payload(self, collection: Collection, id: UUID, payload: Payload) -> None:  # noqa: A002
         """See `VectorIndex`."""
-        with self._breaker.guard():
+        with self._asking("set_payload"):
             await self._index.set_payload(collection, id, payload)
 
     async def delete(self, collection: Collection, ids: Sequence[UUID]) -> None:
         """See `VectorIndex`."""
-        with self._breaker.guard():
+        with self._asking("delete"):
             await self._index.delete(collection, ids)
 
     async def query(
@@ -106,7 +115,7 @@ class GuardedVectorIndex:
         exclude: Sequence[UUID] = (),
     ) -> list[Match]:
         """See `VectorIndex`."""
-        with self._breaker.guard():
+        with self._asking("query"):
             return await self._index.query(
                 collection, vector, filter=filter, limit=limit, min_score=min_score, exclude=exclude
             )
@@ -120,32 +129,32 @@ class GuardedVectorIndex:
         limit: int,
     ) -> list[Facet]:
         """See `VectorIndex`."""
-        with self._breaker.guard():
+        with self._asking("facet"):
             return await self._index.facet(collection, field, filter=filter, limit=limit)
 
     async def fetch(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:
         """See `VectorIndex`."""
-        with self._breaker.guard():
+        with self._asking("fetch"):
             return await self._index.fetch(collection, ids)
 
     async def fetch_payloads(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, Payload | None]:
         """See `VectorIndex`."""
-        with self._breaker.guard():
+        with self._asking("fetch_payloads"):
             return await self._index.fetch_payloads(collection, ids)
 
     async def scroll(self, collection: Collection, *, after: UUID | None = None, limit: int) -> list[UUID]:
         """See `VectorIndex`."""
-        with self._breaker.guard():
+        with self._asking("scroll"):
             return await self._index.scroll(collection, after=after, limit=limit)
 
     async def count(self, collection: Collection) -> int:
         """See `VectorIndex`."""
-        with self._breaker.guard():
+        with self._asking("count"):
             return await self._index.count(collection)
 
     async def drop(self, collection: Collection) -> None:
         """See `VectorIndex`."""
-        with self._breaker.guard():
+        with self._asking("drop"):
             await self._index.drop(collection)
 
     async def ping(self) -> None:
@@ -155,3 +164,8 @@ class GuardedVectorIndex:
     async def close(self) -> None:
         """See `VectorIndex`."""
         await self._index.close()
+
+    @contextmanager
+    def _asking(self, what: str, *, proves: bool = True) -> Iterator[None]:
+        with tracing.span(f"vectors {what}", "client"), self._breaker.guard(proves=proves):
+            yield

@@ -6,14 +6,23 @@ Use: `log = structlog.get_logger(__name__)`, then a static event name plus field
 
 import logging
 import sys
+from typing import Any
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
+from common import tracing
 from common.settings import LogSettings
+
+
+def _add_trace(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Name the trace that a line belongs to, if it is recorded."""
+    return {**tracing.ids(), **event}
+
 
 _SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
+    _add_trace,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -6,7 +6,7 @@ from the environment: no prefix, `__` between levels, e.g. `DATABASE__URL`, `S3_
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -104,6 +104,17 @@ class LogSettings(BaseModel):
 
     level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     format: str = Field(default="auto", pattern="^(auto|console|json)$")
+
+
+class TracingSettings(BaseModel):
+    """OpenTelemetry traces (`TRACING__…`; of all services, and best the same for all)."""
+
+    exporter: Literal["none", "otlp", "console"] = "none"
+    """Where spans go: nowhere, to a collector by OTLP over HTTP, or to stderr, a line each."""
+    endpoint: str = Field(default="http://127.0.0.1:4318/v1/traces", pattern=r"^https?://[^@\s]+$")
+    """The collector. What it wants for a password goes into `OTEL_EXPORTER_OTLP_HEADERS`."""
+    ratio: float = Field(default=1.0, ge=0, le=1)
+    """Share of traces that is recorded."""
 
 
 class ImportSettings(BaseModel):

@@ -1,6 +1,7 @@
 """Items of concurrent requests on their way through the model, in batches."""
 
 import asyncio
+import contextvars
 import functools
 import time
 from collections.abc import Callable, Sequence
@@ -104,7 +105,8 @@ class Lane(Generic[Item, Row]):
 
     async def _flush(self, queued: list[_Queued[Item]]) -> list[Row | Exception]:
         urgent = self._name.priority is Priority.INTERACTIVE
-        return await self._thread.run(functools.partial(self._run, queued), urgent=urgent)
+        inside = contextvars.copy_context()  # what is logged on the thread names the requests, too
+        return await self._thread.run(functools.partial(inside.run, self._run, queued), urgent=urgent)
 
     def _run(self, queued: list[_Queued[Item]]) -> list[Row | Exception]:
         """Run the model, on its thread, on the items that are still wanted."""

@@ -14,6 +14,7 @@ from common.breakers import DATABASE, EMBEDDER, STORAGE, VECTORS
 from common.embedding import ModelInfo
 from common.readiness import Dependency, Ready, probe, probe_embedder
 from common.serving import serving
+from common.trail import RequestTrail
 from worker.context import WorkerContext
 from worker.settings import PipelineSettings
 
@@ -33,7 +34,7 @@ async def serve_health(context: WorkerContext, settings: PipelineSettings) -> As
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     app = Starlette(routes=[Route("/health", health), Route("/ready", ready), Route("/metrics", metrics)])
-    async with serving(app, settings.health_host, settings.health_port):
+    async with serving(RequestTrail(app), settings.health_host, settings.health_port):
         yield
 
 

@@ -10,7 +10,7 @@ import structlog
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
-from common import jobs
+from common import jobs, tracing
 from common.errors import LikenessError
 from common.log import configure_logging
 from common.settings import RedisSettings
@@ -151,7 +151,8 @@ def main() -> None:
     settings = WorkerSettings()
     configure_logging(settings.log)
     try:
-        asyncio.run(_main(settings))
+        with tracing.started(settings.tracing, "likeness-worker"):
+            asyncio.run(_main(settings))
     except LikenessError as error:
         log.error("worker_cannot_start", code=error.code, error=str(error))  # noqa: TRY400 - the message says it all
         raise SystemExit(1) from None

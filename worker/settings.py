@@ -21,6 +21,7 @@ from common.settings import (
     S3Settings,
     SearchLogSettings,
     ServiceSettings,
+    TracingSettings,
 )
 
 
@@ -67,3 +68,4 @@ class WorkerSettings(ServiceSettings):
     search_log: SearchLogSettings = SearchLogSettings()
     duplicates: DuplicateSettings = DuplicateSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()

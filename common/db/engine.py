@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, Invali
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from common import tracing
 from common.breakers import Breaker
 from common.errors import ConfigurationError, DatabaseUnavailable
 from common.settings import DatabaseSettings
@@ -69,7 +70,7 @@ class Database:
         Raises:
             DatabaseUnavailable: as `begin`.
         """
-        with _translated():
+        with tracing.span("postgresql read", "client"), _translated():
             async with self._readers() as session:
                 await self._connect(session, guarded=True)
                 yield session
@@ -85,7 +86,7 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self, *, guarded: bool) -> AsyncIterator[AsyncSession]:
-        with _translated():
+        with tracing.span("postgresql transaction", "client"), _translated():
             async with self._sessions.begin() as session:
                 await self._connect(session, guarded=guarded)
                 yield session

@@ -15,10 +15,11 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db.images import GRACE
-from common.db.lifecycle import LOG_MOVES, OUTAGE
+from common.db.lifecycle import LOG_MOVES, MS_SINCE, OUTAGE, moved
 from common.db.models import TRIES, Image, ImageEvent, Tombstone
 from common.imaging import Header
 from common.storage import object_key
+from common.transitions import Move
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ RETURNING images.id, attempt, tries_left, folder_id, source_url"""  # noqa: S608
 _BURY = text(
     f"""
 WITH held AS (
-    SELECT id, status FROM images
+    SELECT id, status, updated_at FROM images
      WHERE status = 'created' AND sha256 IS NULL AND tries_left = 0 AND next_run_at <= now() AND NOT {OUTAGE}
      ORDER BY id FOR UPDATE SKIP LOCKED
 ), moved AS (
@@ -82,7 +83,8 @@ WITH held AS (
        SET status = 'error', updated_at = now(), error_code = 'poison_suspected',
            error_message = 'Workers died while downloading this image, on every try it had.'
       FROM held WHERE images.id = held.id
-    RETURNING images.id, held.status AS from_status, images.status AS to_status, attempt, NULL AS worker, error_code
+    RETURNING images.id, held.status AS from_status, images.status AS to_status, attempt, NULL AS worker, error_code,
+              {MS_SINCE.format("held.updated_at")}
 ), {LOG_MOVES}"""  # noqa: S608 - constants
 )
 
@@ -93,7 +95,8 @@ def _move(changes: str, error_code: str = "NULL") -> str:
 WITH moved AS (
     UPDATE images SET updated_at = now(), {changes}
      WHERE id = :id AND attempt = :attempt AND status = 'created' AND sha256 IS NULL
-    RETURNING id, 'created' AS from_status, status AS to_status, attempt, :worker AS worker, {error_code} AS error_code
+    RETURNING id, 'created' AS from_status, status AS to_status, attempt, :worker AS worker, {error_code} AS error_code,
+              CAST(NULL AS float8) AS ms
 ), {LOG_MOVES}"""  # noqa: S608 - built from the constants below alone
 
 
@@ -177,9 +180,9 @@ async def postpone(
     return await _moved(session, _POSTPONE, claim, worker, delay=delay, refund=int(refund), code=code)
 
 
-async def bury(session: AsyncSession) -> None:
-    """Give up what killed its workers on every try."""
-    await session.execute(_BURY)
+async def bury(session: AsyncSession) -> dict[UUID, Move]:
+    """Give up what killed its workers on every try; return the moves."""
+    return await moved(session, _BURY, {})
 
 
 async def _moved(session: AsyncSession, statement: Any, claim: DownloadClaim, worker: str, **arguments: object) -> bool:
