@@ -22,7 +22,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, S
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from common.settings import TracingSettings
-from common.tracing import Carrier, Kind
+from common.tracing import NO_SPAN, Carrier, Kind, Span
 
 _TRACEPARENT = "traceparent"
 _EXPORT_TIMEOUT_S = 5.0
@@ -53,8 +53,10 @@ class OpenTelemetry:
         self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer("likeness")
 
-    def span(self, name: str, kind: Kind, attributes: Mapping[str, str | int]) -> "_Span":
+    def span(self, name: str, kind: Kind, attributes: Mapping[str, str | int]) -> Span:
         """See `Tracer`."""
+        if kind == "client" and self.here() is None:
+            return NO_SPAN
         return _Span(self._tracer, name, SpanKind[kind.upper()], attributes)
 
     def carrier(self) -> dict[str, str]:
@@ -78,7 +80,7 @@ class OpenTelemetry:
         current = trace.get_current_span().get_span_context()
         return current if current.is_valid and current.trace_flags.sampled else None
 
-    def joint(self, name: str, origins: Sequence[SpanContext], attributes: Mapping[str, str | int]) -> "_Span":
+    def joint(self, name: str, origins: Sequence[SpanContext], attributes: Mapping[str, str | int]) -> Span:
         """See `Tracer`."""
         first, *others = {origin.span_id: origin for origin in origins}.values()
         parent = trace.set_span_in_context(NonRecordingSpan(first))

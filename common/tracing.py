@@ -49,7 +49,7 @@ class Tracer(Protocol):
     """What makes spans, and takes them across processes and batches."""
 
     def span(self, name: str, kind: Kind, attributes: Mapping[str, str | int]) -> Span:
-        """Make a span below the current one."""
+        """Make a span below the current one; none of a `client` kind where there is none: loops ask stores for ever."""
 
     def carrier(self) -> dict[str, str]:
         """Say, for another process, where the trace stands."""
@@ -84,7 +84,8 @@ class _NoSpan:
         pass
 
 
-_NO_SPAN = _NoSpan()
+NO_SPAN = _NoSpan()
+"""A span that is none."""
 _NOTHING: Mapping[str, str | int] = {}
 _tracer: Tracer | None = None
 """Of this process, as its logging is."""
@@ -92,7 +93,7 @@ _tracer: Tracer | None = None
 
 def span(name: str, kind: Kind = "internal", attributes: Mapping[str, str | int] = _NOTHING) -> Span:
     """Make a span below the current one; it begins when it is entered."""
-    return _NO_SPAN if _tracer is None else _tracer.span(name, kind, attributes)
+    return NO_SPAN if _tracer is None else _tracer.span(name, kind, attributes)
 
 
 def carrier() -> dict[str, str]:
@@ -113,7 +114,7 @@ def here() -> Origin | None:
 def joint(name: str, origins: Sequence[Origin | None], attributes: Mapping[str, str | int] = _NOTHING) -> Span:
     """Make a span of what is done for several callers at once; it is a child of the first's, and linked to the rest."""
     known = [origin for origin in origins if origin is not None]
-    return _tracer.joint(name, known, attributes) if _tracer is not None and known else _NO_SPAN
+    return _tracer.joint(name, known, attributes) if _tracer is not None and known else NO_SPAN
 
 
 def ids() -> Mapping[str, str]:

@@ -12,11 +12,12 @@ from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
 from redis.exceptions import TimeoutError as RedisTimeout
 
-from common import jobs
+from common import correlation, jobs
 from common.errors import QueueUnavailable
 from deploy.local.stores import Stores
 from tests.fixtures.redis import connected
 from tests.fixtures.silence import silent_server
+from tests.fixtures.tracing import kept_spans, traceparent_of
 
 NOWHERE = "redis://127.0.0.1:1/0"
 
@@ -39,6 +40,32 @@ async def queued(redis: ArqRedis) -> list[dict[str, Any]]:
 def test_jobs_are_json() -> None:
     job = {"t": 1, "f": "process_images", "a": [["id"]], "k": {}, "et": 1}
     assert jobs.deserialize(jobs.serialize(job)) == json.loads(jobs.serialize(job)) == job
+
+
+async def test_an_older_worker_finds_the_arguments_it_knows(redis: ArqRedis) -> None:
+    with correlation.bound("r-1"):
+        await jobs.hint(redis, [uuid4()])
+    (job,) = await queued(redis)
+    assert (job["k"], job["carried"]) == ({}, {"request_id": "r-1"})
+    assert len(job["a"]) == 1
+
+
+def test_what_a_job_carries_becomes_an_argument() -> None:
+    job = {"t": 1, "f": "process_images", "a": [["id"]], "k": {"carried": {"request_id": "r-1"}}, "et": 1}
+    assert jobs.deserialize(jobs.serialize(job)) == job
+
+
+@pytest.mark.parametrize("carried", [None, "r-1", ["r-1"], 7])
+def test_what_can_not_have_been_carried_is_left_out(carried: object) -> None:
+    job = {"t": 1, "f": "process_images", "a": [["id"]], "k": {}, "et": 1}
+    assert jobs.deserialize(json.dumps({**job, "carried": carried}).encode()) == job
+
+
+async def test_a_hint_carries_the_trace(redis: ArqRedis) -> None:
+    with kept_spans() as spans:
+        await jobs.hint(redis, [uuid4()])
+    (job,) = await queued(redis)
+    assert job["carried"] == {"traceparent": traceparent_of(spans.named("redis hint"))}
 
 
 @pytest.mark.parametrize("number", [0, 1, 64, 65, 200])

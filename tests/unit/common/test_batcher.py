@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common import tracing
 from common.batcher import Batcher
 from common.errors import Overloaded
 from tests.fakes.flush import NEVER_S, Flush, busy, submit, waiting
+from tests.fixtures.tracing import context_of, kept_spans
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)
@@ -234,3 +237,37 @@ async def test_an_idle_batcher_has_no_task() -> None:
 async def test_senseless_limits_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least"):
         Batcher(Flush(), **options)
+
+
+async def flush_context(ids: list[str]) -> list[dict[str, object]]:
+    """Answer each item the context that the flush runs in."""
+    return [structlog.contextvars.get_contextvars() for _ in ids]
+
+
+async def submit_as(batcher: Batcher[str, dict[str, object]], request_id: str) -> dict[str, object]:
+    with structlog.contextvars.bound_contextvars(request_id=request_id, image_id="its own"), tracing.span(request_id):
+        return await batcher.submit(request_id)
+
+
+async def test_a_flush_runs_under_its_callers_id_and_nothing_else_of_theirs() -> None:
+    batcher = Batcher(flush_context, max_size=10, max_wait=0.001)
+    answers = await asyncio.gather(*(submit_as(batcher, "a") for _ in range(3)))
+    assert answers == [{"request_id": "a"}] * 3
+
+
+async def test_a_flush_for_several_requests_has_an_id_of_its_own_and_names_theirs() -> None:
+    batcher = Batcher(flush_context, max_size=10, max_wait=0.001)
+    first, second = await asyncio.gather(submit_as(batcher, "a"), submit_as(batcher, "b"))
+    assert first == second
+    assert first["request_ids"] == ["a", "b"]
+    assert first["request_id"] not in {"a", "b"}
+
+
+async def test_a_flush_is_a_span_below_its_first_caller_linked_to_the_others() -> None:
+    batcher = Batcher(flush_context, max_size=10, max_wait=0.001)
+    with kept_spans() as spans:
+        await asyncio.gather(submit_as(batcher, "a"), submit_as(batcher, "b"))
+    batch = spans.named("batch")
+    assert batch.parent == context_of(spans.named("a"))
+    assert [link.context for link in batch.links] == [context_of(spans.named("b"))]
+    assert batch.attributes == {"likeness.batch_size": 2}
