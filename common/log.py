@@ -14,10 +14,18 @@ from structlog.typing import EventDict, Processor
 from common import tracing
 from common.settings import LogSettings
 
+_FIRST = ("timestamp", "level", "event")
+
 
 def _add_trace(_logger: Any, _method: str, event: EventDict) -> EventDict:
     """Name the trace that a line belongs to, if it is recorded."""
-    return {**tracing.ids(), **event}
+    return {**event, **tracing.ids()}
+
+
+def _in_order(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Begin a line with what it is about."""
+    first = {name: event.pop(name) for name in _FIRST if name in event}
+    return {**first, **event}
 
 
 _SHARED: list[Processor] = [
@@ -50,7 +58,7 @@ def configure_logging(settings: LogSettings) -> None:
     rendering: list[Processor] = (
         [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if console
-        else [_JSON_TRACEBACKS, structlog.processors.JSONRenderer()]
+        else [_JSON_TRACEBACKS, _in_order, structlog.processors.JSONRenderer()]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

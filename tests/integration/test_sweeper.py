@@ -35,6 +35,7 @@ from tests.fixtures.rows import (
     record_pending,
     unit_vector,
 )
+from tests.fixtures.story import told_moves
 from tests.fixtures.sweeping import AT_ONCE, FOREVER_S, LATER, Bench
 from worker import sweeper as sweeper_module
 from worker.leases import Leases
@@ -115,7 +116,9 @@ async def test_poison_is_buried(bench: Bench) -> None:
     poison, unlucky = await record_pending(bench.database, new_image(), new_image())
     await expire_lease(bench.database, poison.id, tries_left=0)
     await expire_lease(bench.database, unlucky.id, tries_left=1)
-    await bench.sweeper.tidy()
+    with told_moves() as told:
+        await bench.sweeper.tidy()
+    assert told == [(str(poison.id), "embedding", "error", "poison_suspected")]
     buried = await load(bench.database, poison.id)
     assert (buried.status, buried.error_code) == ("error", "poison_suspected")
     assert await bench.status(unlucky) == "embedding", "it has a try left"
@@ -126,7 +129,9 @@ async def test_an_upload_cut_off_after_its_object_was_stored_goes_on(bench: Benc
     for image in (settled, fresh):
         await bench.store(image)
     await age(bench.database, settled.id, timedelta(minutes=2))
-    await bench.sweeper.tidy()
+    with told_moves() as told:
+        await bench.sweeper.tidy()
+    assert told == [(str(settled.id), "created", "pending", None)]
     assert [await bench.status(image) for image in (settled, fresh)] == ["pending", "created"]
 
 
@@ -138,7 +143,9 @@ async def test_an_upload_cut_off_before_is_forgotten_after_an_hour(bench: Bench,
             await bench.store(image, b"01234")
     await age(bench.database, recent.id, timedelta(minutes=59))
     await age(bench.database, old.id, timedelta(minutes=61))
-    await bench.sweeper.tidy()
+    with told_moves() as told:
+        await bench.sweeper.tidy()
+    assert told == [(str(old.id), "created", "deleted", None)]
     assert await bench.status(recent) == "created"
     assert not await exists(bench.database, old.id)
     assert await count(bench.database, "tombstones") == 1, "should its object still come, it will be purged"
