@@ -55,7 +55,7 @@ class OpenTelemetry:
 
     def span(self, name: str, kind: Kind, attributes: Mapping[str, str | int]) -> Span:
         """See `Tracer`."""
-        if kind == "client" and self.here() is None:
+        if kind == "client" and not _current().trace_flags.sampled:
             return NO_SPAN
         return _Span(self._tracer, name, SpanKind[kind.upper()], attributes)
 
@@ -77,19 +77,21 @@ class OpenTelemetry:
 
     def here(self) -> SpanContext | None:
         """See `Tracer`."""
-        current = trace.get_current_span().get_span_context()
-        return current if current.is_valid and current.trace_flags.sampled else None
+        current = _current()
+        return current if current.is_valid else None
 
     def joint(self, name: str, origins: Sequence[SpanContext], attributes: Mapping[str, str | int]) -> Span:
         """See `Tracer`."""
-        first, *others = {origin.span_id: origin for origin in origins}.values()
+        recorded = {origin.span_id: origin for origin in origins if origin.trace_flags.sampled}
+        # Where none is, what follows, the embedder too, must know that: it would begin a trace of its own.
+        first, *others = recorded.values() or origins[:1]
         parent = trace.set_span_in_context(NonRecordingSpan(first))
         return _Span(self._tracer, name, SpanKind.INTERNAL, attributes, parent, list(map(Link, others)))
 
     def ids(self) -> Mapping[str, str]:
         """See `Tracer`."""
-        current = self.here()
-        if current is None:
+        current = _current()
+        if not current.trace_flags.sampled:
             return {}
         return {"trace_id": trace.format_trace_id(current.trace_id), "span_id": trace.format_span_id(current.span_id)}
 
@@ -140,6 +142,10 @@ class _Span:
     def fail(self, kind: str) -> None:
         self._span.set_attribute("error.type", kind)
         self._span.set_status(StatusCode.ERROR)
+
+
+def _current() -> SpanContext:
+    return trace.get_current_span().get_span_context()
 
 
 @contextmanager

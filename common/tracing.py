@@ -58,10 +58,10 @@ class Tracer(Protocol):
         """Go on inside with the trace of a carrier; what can't be read is none."""
 
     def here(self) -> Origin | None:
-        """Say where the trace stands; None where there is none, or it is not recorded."""
+        """Say where the trace stands; None where there is none."""
 
     def joint(self, name: str, origins: Sequence[Origin], attributes: Mapping[str, str | int]) -> Span:
-        """Make a span of what is done for several: below the first, with links to the others."""
+        """Make a span of what is done for several: below the first that is recorded, with links to the others."""
 
     def ids(self) -> Mapping[str, str]:
         """Return the ids of a trace that is recorded, for log lines."""

@@ -99,10 +99,23 @@ def test_a_share_is_recorded_and_nobody_outside_can_have_more() -> None:
     asked = {"traceparent": "00-ffffffffffffffffffffffffffffffff-0123456789abcdef-01"}
     with kept_spans(ratio=0) as spans, tracing.resume(asked), tracing.span("outer") as span:
         span.fail("broken")
-        assert tracing.joint("batch", [tracing.here()]) is tracing.span("store", "client")
-        assert tracing.ids() == {}
-        assert tracing.carrier()["traceparent"].endswith("-00"), "who is called records nothing either"
+        with tracing.joint("batch", [tracing.here()]), tracing.span("store", "client"):
+            assert tracing.ids() == {}
+            assert tracing.carrier()["traceparent"].endswith("0"), "who is called records nothing either"
     assert spans.all == ()
+
+
+def test_a_batch_is_part_of_a_trace_that_is_recorded_if_any_is() -> None:
+    origins = []
+    with kept_spans(ratio=0), tracing.span("not recorded"):
+        origins.append(tracing.here())
+    with kept_spans() as spans:
+        with tracing.span("recorded"):
+            origins.append(tracing.here())
+        with tracing.joint("batch", origins):
+            pass
+    batch = spans.named("batch")
+    assert (batch.parent, batch.links) == (context_of(spans.named("recorded")), ())
 
 
 def test_an_error_is_noted_by_its_name_alone() -> None:
