@@ -4,9 +4,13 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
 from pydantic import ValidationError
 
@@ -142,13 +146,11 @@ def test_log_lines_name_their_trace(capsys: pytest.CaptureFixture[str]) -> None:
     assert (inside["trace_id"], inside["span_id"]) == (f"{context.trace_id:032x}", f"{context.span_id:016x}")
 
 
-@pytest.mark.parametrize("scheme", ["nobody", "silent"])
-def test_a_collector_that_is_away_holds_nobody_up(
-    scheme: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.parametrize("kind", ["nobody", "silent"])
+def test_a_collector_that_is_away_holds_nobody_up(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("common.opentelemetry_spans._LAST_WORDS_S", 0.1)
     with silent_server() as port:
-        endpoint = f"http://127.0.0.1:{1 if scheme == 'nobody' else port}/v1/traces"
+        endpoint = f"http://127.0.0.1:{1 if kind == 'nobody' else port}/v1/traces"
         with tracing.started(TracingSettings(exporter="otlp", endpoint=endpoint), "tests"):
             for _ in range(5_000):  # more than the queue takes
                 with tracing.span("busy"):
@@ -168,3 +170,29 @@ def test_spans_can_be_read_on_the_console(capsys: pytest.CaptureFixture[str]) ->
 def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         TracingSettings.model_validate(wrong)
+
+
+class _Collector(BaseHTTPRequestHandler):
+    received: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        spans = ExportTraceServiceRequest.FromString(body).resource_spans[0].scope_spans[0].spans
+        self.received.extend(span.name for span in spans)
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as it is there
+        """Say nothing."""
+
+
+def test_a_collector_gets_the_spans_at_the_latest_at_the_end() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Collector) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        endpoint = f"http://127.0.0.1:{server.server_port}/v1/traces"
+        with tracing.started(TracingSettings(exporter="otlp", endpoint=endpoint), "tests"), tracing.span("seen"):
+            pass
+        server.shutdown()
+        serving.join()
+    assert _Collector.received == ["seen"]
