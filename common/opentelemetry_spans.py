@@ -4,8 +4,10 @@ Spans are put in a queue of 2,048, which a thread of its own sends. When the col
 and spans are dropped: no request ever waits for it.
 """
 
+import logging
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -26,7 +28,9 @@ from common.tracing import NO_SPAN, Carrier, Kind, Span
 
 _TRACEPARENT = "traceparent"
 _EXPORT_TIMEOUT_S = 5.0
-_LAST_WORDS_S = 3.0
+_COMPLAINTS_S = 60.0
+"""Pause between two log lines about a collector that is away: it would be one or two each second."""
+_LAST_WORDS_S = 2.0
 """How long the end of a process waits for what is still to be sent."""
 _PROPAGATOR = TraceContextTextMapPropagator()
 
@@ -158,7 +162,22 @@ def exporting(settings: TracingSettings, service: str) -> Iterator[OpenTelemetry
         tracer.close()
 
 
+class _Seldom(logging.Filter):
+    def __init__(self) -> None:
+        super().__init__()
+        self._again_at = 0.0
+
+    def filter(self, _record: logging.LogRecord) -> bool:
+        now = time.monotonic()
+        if now < self._again_at:
+            return False
+        self._again_at = now + _COMPLAINTS_S
+        return True
+
+
 def _create_exporter(settings: TracingSettings) -> SpanExporter:
     if settings.exporter == "console":
         return ConsoleSpanExporter(out=sys.stderr, formatter=lambda span: span.to_json(indent=None) + "\n")
+    exporter_log = logging.getLogger(OTLPSpanExporter.__module__)
+    exporter_log.filters[:] = [_Seldom()]
     return OTLPSpanExporter(endpoint=settings.endpoint, timeout=_EXPORT_TIMEOUT_S)

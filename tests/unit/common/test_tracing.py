@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import pytest
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
 from pydantic import ValidationError
@@ -196,3 +197,10 @@ def test_a_collector_gets_the_spans_at_the_latest_at_the_end() -> None:
         server.shutdown()
         serving.join()
     assert _Collector.received == ["seen"]
+
+
+def test_trouble_with_the_collector_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    with tracing.started(TracingSettings(exporter="otlp", endpoint="http://127.0.0.1:1/"), "tests"):
+        for number in range(3):
+            logging.getLogger(OTLPSpanExporter.__module__).error("can't send, %d", number)
+    assert [record.getMessage() for record in caplog.records] == ["can't send, 0"]
