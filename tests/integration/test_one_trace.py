@@ -1,4 +1,4 @@
-"""Api, queue, worker and embedder in one process: an upload is one trace, and one story in the log."""
+"""Api, queue, worker and embedder in one process: a request is one trace, and an upload one story in the log."""
 
 import asyncio
 from collections import defaultdict
@@ -28,6 +28,7 @@ from worker.settings import WorkerSettings
 
 REQUEST_ID = "from-the-client.1"
 FILE_NAME = "holiday-with-jane.jpg"
+TEXT = "jane on a beach"
 
 
 @pytest.fixture
@@ -75,6 +76,7 @@ async def image_id(api_settings: ApiSettings, worker_settings: WorkerSettings, v
         client.headers["X-Request-ID"] = "somebody-else"
         id_: str = response.json()["images"][0]["id"]
         assert (await settled(client, [id_]))[id_]["status"] == "done"
+        assert (await client.get("/search/text", params={"q": TEXT})).status_code == 200
     return id_
 
 
@@ -86,38 +88,47 @@ def ancestors(span: ReadableSpan, by_id: dict[int, ReadableSpan]) -> list[str]:
     return names
 
 
-async def test_an_upload_is_one_trace_and_one_story(image_id: str, spans: KeptSpans, logs: list[EventDict]) -> None:
-    assert_one_trace(image_id, spans)
-    assert_one_story(image_id, logs)
-
-
-def assert_one_trace(image_id: str, spans: KeptSpans) -> None:
-    root = spans.named("POST /images/upload")
+def paths_below(name: str, spans: KeptSpans) -> dict[str, list[list[str]]]:
+    """Return the ancestors, by name, of all spans in the trace that this one begins; each has to lead to it."""
+    root = spans.named(name)
     assert root.parent is None
     trace = [span for span in spans.all if context_of(span).trace_id == context_of(root).trace_id]
     by_id = {context_of(span).span_id: span for span in trace}
     below: dict[str, list[list[str]]] = defaultdict(list)
     for span in trace:
-        below[span.name].append(ancestors(span, by_id))  # KeyError: its parent is not in the trace
-    assert all(above[-1] == root.name for name, paths in below.items() if name != root.name for above in paths)
+        if span is not root:
+            below[span.name].append(ancestors(span, by_id))  # KeyError: its parent is not in the trace
+    assert {path[-1] for paths in below.values() for path in paths} == {name}
+    return below
 
-    image = ["image", "process_images", "redis hint", root.name]
+
+async def test_an_upload_is_one_trace_and_one_story(image_id: str, spans: KeptSpans, logs: list[EventDict]) -> None:
+    assert_one_trace(image_id, spans)
+    assert_one_story(image_id, logs)
+    searched = paths_below("GET /search/text", spans)
+    assert {"embedder POST /encode/text", "POST /encode/text", "vectors query", "postgresql read"} <= searched.keys()
+    told = [str(line) for line in logs] + [span.to_json() for span in spans.all]
+    assert not [each for each in told if FILE_NAME in each or TEXT in each]
+
+
+def assert_one_trace(image_id: str, spans: KeptSpans) -> None:
+    upload = "POST /images/upload"
+    below = paths_below(upload, spans)
+    image = ["image", "process_images", "redis hint", upload]
     for stage in ("fetch", "decode", "fingerprint", "thumbnail", "embed", "index"):
         assert below[f"stage {stage}"] == [image]
-    assert below["s3 put"] == [[root.name], ["stage thumbnail", *image]]
+    assert below["s3 put"] == [[upload], ["stage thumbnail", *image]]
     assert below["s3 get"] == [["stage fetch", *image]]
     asked = ["batch", "stage embed", *image]
     assert below["embedder POST /encode/pixels"] == [asked]
     assert below["POST /encode/pixels"] == [["embedder POST /encode/pixels", *asked]]
     assert ["POST /encode/pixels", "embedder POST /encode/pixels", *asked] in below["batch"], "the model's"
     assert below["vectors upsert"] == [["batch", "stage index", *image]]
-    assert [root.name] in below["postgresql transaction"]
+    assert [upload] in below["postgresql transaction"]
     assert ["batch", "stage embed", *image] in below["postgresql transaction"]
     assert ["batch", *image] in below["postgresql transaction"], "the claim"
 
-    (processed,) = (span for span in trace if span.name == "image")
-    assert processed.attributes == {"likeness.image_id": image_id}
-    assert not [span for span in spans.all if FILE_NAME in span.to_json()]
+    assert spans.named("image").attributes == {"likeness.image_id": image_id}
 
 
 def assert_one_story(image_id: str, logs: list[EventDict]) -> None:
@@ -133,4 +144,3 @@ def assert_one_story(image_id: str, logs: list[EventDict]) -> None:
     ]
     requests = {(line["route"], line["status"]) for line in story if line["event"] == "request"}
     assert requests >= {("/images/upload", 202), ("/encode/pixels", 200)}
-    assert not [line for line in logs if FILE_NAME in str(line)]
