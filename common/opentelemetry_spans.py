@@ -45,8 +45,7 @@ class OpenTelemetry:
             service: names the process in the traces.
             processor: gets the spans.
             ratio: share of traces that is recorded. It is decided by the trace's id, so processes with the same ratio
-                agree; who sends us a trace that is not recorded decides for us as well, but nobody can have more
-                recorded than this.
+                agree. A caller that does not record its trace is followed; that it does is no reason for us.
         """
         share = TraceIdRatioBased(ratio)
         self._provider = TracerProvider(
