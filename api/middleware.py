@@ -9,8 +9,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem_response
+from api.metrics import HTTP
+from common.error_metrics import count_error
 from common.errors import LikenessError
-from common.metrics import LATENCY, REQUESTS
+from common.metrics import UNMATCHED
 
 _REQUEST_ID = "X-Request-ID"
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -70,7 +72,8 @@ class RequestContext:
             try:
                 app = _TOO_LARGE if _declares_too_much(asked) else self._app
                 await app(scope, receive, send_with_id)
-            except Exception:
+            except Exception as error:
+                count_error("api", error)
                 log.exception("defect", path=scope["path"])
                 if answering:
                     raise  # too late for an answer: the server cuts the connection
@@ -88,7 +91,6 @@ def _declares_too_much(headers: Headers) -> bool:
 
 def _account(scope: Scope, status: int, seconds: float) -> None:
     # The template, never the path: a label per id would be a label without bound.
-    route = getattr(scope.get("route"), "path", "unmatched")
-    REQUESTS.labels(scope["method"], route, status).inc()
-    LATENCY.labels(scope["method"], route).observe(seconds)
+    route = getattr(scope.get("route"), "path", UNMATCHED)
+    HTTP.answered(scope["method"], route, status, seconds)
     log.info("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import httpx
+from prometheus_client import Gauge, Histogram
 from pydantic import ValidationError
 
 from common.breakers import Breaker
@@ -20,8 +21,14 @@ from common.errors import (
     UnknownModel,
     UnsupportedMedia,
 )
+from common.metrics import SECONDS
 from common.settings import EmbedderClientSettings
 from common.tls import verify
+
+CALLS = Gauge("likeness_embedder_calls_in_flight", "Calls to the embedder that run.", multiprocess_mode="livesum")
+CALL_SECONDS = Histogram(
+    "likeness_embedder_call_seconds", "Time of a call to the embedder, failed ones included.", ["path"], buckets=SECONDS
+)
 
 _CONNECT_TIMEOUT_S = 2.0
 _READY_TIMEOUT_S = 3.0
@@ -92,10 +99,16 @@ class EmbedderLink:
         budget = {TIMEOUT_HEADER: str(int(self._timeout_s * 1000))}
         with self._breaker.guard() if self._breaker else nullcontext():
             try:
-                async with asyncio.timeout(self._timeout_s):
-                    response = await self._http.request(
-                        method, path, params=params, content=content, json=json, headers={**budget, **(headers or {})}
-                    )
+                with CALLS.track_inprogress(), CALL_SECONDS.labels(path).time():
+                    async with asyncio.timeout(self._timeout_s):
+                        response = await self._http.request(
+                            method,
+                            path,
+                            params=params,
+                            content=content,
+                            json=json,
+                            headers={**budget, **(headers or {})},
+                        )
             except (httpx.HTTPError, TimeoutError) as error:
                 raise EmbedderUnavailable(f"no answer from the embedder: {_say(error)}") from error
             if response.is_server_error:

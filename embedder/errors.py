@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from common.error_metrics import count_error
 from common.errors import (
     ConfigurationError,
     ImageRejected,
@@ -82,6 +83,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 def _on_likeness_error(request: Request, error: LikenessError) -> JSONResponse:
+    count_error("embedder", error)
     status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
     headers = {"Retry-After": str(math.ceil(error.retry_after))} if isinstance(error, Overloaded) else None
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and error.code != NOT_READY:  # the service itself logged why
@@ -112,5 +114,6 @@ def _on_http_exception(request: Request, error: HTTPException) -> JSONResponse:
     return refusal(request.url.path, error.status_code, code, error.detail, dict(error.headers or {}))
 
 
-def _on_unexpected(request: Request, _error: Exception) -> JSONResponse:
+def _on_unexpected(request: Request, error: Exception) -> JSONResponse:
+    count_error("embedder", error)
     return refusal(request.url.path, HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "something went wrong here")

@@ -18,6 +18,7 @@ from common.db import imports, tombstones
 from common.db.engine import Database
 from common.db.imports import Download, DownloadClaim
 from common.db.lifecycle import LEASE
+from common.error_metrics import count_error, count_retry
 from common.errors import ImageRejected, InfrastructureError, LikenessError, OwnershipLost, StorageUnavailable
 from common.received import ReceivedFile, screen
 from common.settings import ImagePolicy, ImportSettings
@@ -147,10 +148,12 @@ class Downloads:
         )
         defect = None if isinstance(error, LikenessError) else error
         log.info("download_failed", code=code, error=str(error), final=isinstance(verdict, GiveUp), exc_info=defect)
+        count_error("worker", error)
         if isinstance(verdict, GiveUp):
             code, message = verdict.code, verdict.message
             await self._write("failed", lambda session: imports.fail(session, claim, self._worker, code, message))
         else:
+            count_retry(error)
             await self._put_back(claim, verdict.delay, refund=verdict.refund, code=code)
 
     async def _put_back(self, claim: DownloadClaim, delay: timedelta, *, refund: bool, code: str) -> None:

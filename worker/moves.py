@@ -16,6 +16,7 @@ from common.db import embedding_models, embeddings, lifecycle, reembeds
 from common.db.engine import Database
 from common.db.lifecycle import LEASE, Claim, Failure, Fence, Finish, Release
 from common.errors import OwnershipLost
+from worker.metrics import QUEUE_SECONDS, SEARCHABLE_SECONDS
 from worker.work import Work
 
 _BATCH = 64
@@ -48,11 +49,15 @@ class Moves:
         self._database = database
         self._worker = worker
         self._lease = lease
-        self._claims: Batcher[UUID, Work | None] = Batcher(self._flush_claims, max_size=_BATCH, max_wait=_WAIT_S)
-        self._embedded = self._fenced(self._save_and_advance, fence=lambda item: item.fence)
-        self._finishes: Batcher[Finish, bool] = Batcher(self._flush_finishes, max_size=_BATCH, max_wait=_WAIT_S)
-        self._failures = self._fenced(lifecycle.fail, fence=lambda item: item.fence)
-        self._releases = self._fenced(lifecycle.release, fence=lambda item: item.fence)
+        self._claims: Batcher[UUID, Work | None] = Batcher(
+            self._flush_claims, name="claim", max_size=_BATCH, max_wait=_WAIT_S
+        )
+        self._embedded = self._fenced("keep_vectors", self._save_and_advance, fence=lambda item: item.fence)
+        self._finishes: Batcher[Finish, bool] = Batcher(
+            self._flush_finishes, name="finish", max_size=_BATCH, max_wait=_WAIT_S
+        )
+        self._failures = self._fenced("fail", lifecycle.fail, fence=lambda item: item.fence)
+        self._releases = self._fenced("release", lifecycle.release, fence=lambda item: item.fence)
 
     async def claim(self, image_id: UUID) -> Work | None:
         """Claim an image if it is due, for the models that are live now; None if it is not, or someone else has it."""
@@ -96,6 +101,9 @@ class Moves:
             claims = await lifecycle.claim(session, list(set(ids)), self._worker, self._lease, model_id=active)
             hashes = [claim.sha256 for claim in claims]
             known = {model.id: await embeddings.find(session, model.id, hashes) for model in models}
+        for claim in claims:
+            if claim.waited_s is not None:
+                QUEUE_SECONDS.observe(claim.waited_s)
         claimed = {claim.id: Work(claim, models, vectors=_of_hash(known, claim.sha256)) for claim in claims}
         # Of two submissions of one id, one gets the work.
         return [claimed.pop(id_, None) for id_ in ids]
@@ -104,6 +112,9 @@ class Moves:
         async with self._database.begin() as session:
             finished = await lifecycle.finish(session, items)
             await reembeds.catch_up(session, {id_ for end in finished.values() for id_ in end.lacking})
+        for end in finished.values():
+            if end.first_done_s is not None:
+                SEARCHABLE_SECONDS.observe(end.first_done_s)
         return [finished[item.fence.id].done if item.fence.id in finished else _lost(item.fence) for item in items]
 
     async def _save_and_advance(self, session: AsyncSession, items: Sequence[_Embedded]) -> set[UUID]:
@@ -116,7 +127,10 @@ class Moves:
         return owned
 
     def _fenced(
-        self, move: Callable[[AsyncSession, Sequence[Item]], Awaitable[set[UUID]]], fence: Callable[[Item], Fence]
+        self,
+        name: str,
+        move: Callable[[AsyncSession, Sequence[Item]], Awaitable[set[UUID]]],
+        fence: Callable[[Item], Fence],
     ) -> Batcher[Item, None]:
         """Coalesce a fenced move, which answers the images it moved; for the others the ownership was lost."""
 
@@ -125,7 +139,7 @@ class Moves:
                 owned = await move(session, items)
             return [None if held.id in owned else _lost(held) for held in map(fence, items)]
 
-        return Batcher(flush, max_size=_BATCH, max_wait=_WAIT_S)
+        return Batcher(flush, name=name, max_size=_BATCH, max_wait=_WAIT_S)
 
 
 def _of_hash(known: Mapping[int, Mapping[str, NDArray[np.float32]]], sha256: str) -> dict[int, NDArray[np.float32]]:

@@ -12,6 +12,7 @@ import structlog
 
 from common.budget import Budget
 from common.db.lifecycle import Failure, Release
+from common.error_metrics import count_error, count_retry
 from common.errors import InfrastructureError, LikenessError, OwnershipLost
 from worker.gate import Gate
 from worker.leases import Leases
@@ -160,10 +161,12 @@ class Pipeline:
             tries_left=claim.tries_left,
             jitter=random.random(),  # noqa: S311
         )
+        count_error("worker", error)
         if isinstance(verdict, GiveUp):
             log.info("image_failed", code=verdict.code, message=verdict.message, exc_info=_if_defect(error, code))
             await self._write(self._moves.fail(Failure(claim.fence, verdict.code, verdict.message)), "failed")
             return
+        count_retry(error)
         log.warning("image_postponed", code=code, error=str(error), exc_info=_if_defect(error, code))
         await self._give_back(work, verdict.delay, refund=verdict.refund, code=code)
 

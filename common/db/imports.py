@@ -14,6 +14,7 @@ from sqlalchemy import func, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from common.db import transitions
 from common.db.images import GRACE
 from common.db.lifecycle import LOG_MOVES, OUTAGE
 from common.db.models import TRIES, Image, ImageEvent, Tombstone
@@ -121,6 +122,7 @@ async def record(session: AsyncSession, new: NewImport) -> Image | None:
     if image is not None:
         event = insert(ImageEvent).values(image_id=image.id, to_status=image.status, attempt=image.attempt)
         await session.execute(event)
+        transitions.note(session, [(transitions.NEW, image.status)])
     return image
 
 
@@ -179,9 +181,12 @@ async def postpone(
 
 async def bury(session: AsyncSession) -> None:
     """Give up what killed its workers on every try."""
-    await session.execute(_BURY)
+    moved = (await session.execute(_BURY)).all()
+    transitions.note(session, [(row.from_status, row.to_status) for row in moved])
 
 
 async def _moved(session: AsyncSession, statement: Any, claim: DownloadClaim, worker: str, **arguments: object) -> bool:
     given = {"id": claim.id, "attempt": claim.attempt, "worker": worker, **arguments}
-    return await session.scalar(statement, given) is not None
+    moved = (await session.execute(statement, given)).all()
+    transitions.note(session, [(row.from_status, row.to_status) for row in moved])
+    return bool(moved)

@@ -6,16 +6,17 @@ missing from the answer, which means the ownership was lost. Rows are locked in 
 batches can't deadlock. Each statement also writes its rows of `image_events`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import Executable, Row, TextClause, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from common.db import transitions
 from common.db.model_lock import hold_models
 from common.db.models import TRIES
 from common.status import Visibility
@@ -52,6 +53,8 @@ class Claim:
     payload_version: int
     labels: dict[str, dict[str, float]] = field(default_factory=dict)
     visibility: str = Visibility.VISIBLE
+    waited_s: float | None = None
+    """For how long it had been due, if it was `pending`."""
 
     @property
     def fence(self) -> Fence:
@@ -95,10 +98,12 @@ class Finished:
         done: whether the image is `done`; else it is `pending` again, its try given back, as the model that is active
             by now is not among those whose collections it is in.
         lacking: the building models among whose points it is not.
+        first_done_s: how long after its row was made it was `done` for the first time; None: it was before, or is not.
     """
 
     done: bool
     lacking: tuple[int, ...]
+    first_done_s: float | None = None
 
 
 LOG_MOVES = """
@@ -106,7 +111,7 @@ logged AS (
     INSERT INTO image_events (image_id, from_status, to_status, attempt, worker, error_code)
     SELECT id, from_status, to_status, attempt, worker, error_code FROM moved
 )
-SELECT id FROM moved"""
+SELECT id, from_status, to_status FROM moved"""
 """The end of a statement that moves images: writes its rows of `image_events` from its CTE `moved`."""
 
 # Claimed before PostgreSQL was started last: nobody could renew the lease meanwhile. That it ran out tells of no death,
@@ -119,7 +124,9 @@ _ABANDONED = f"status IN ('embedding', 'indexing') AND lease_until < now() AND (
 _CLAIM = text(
     f"""
 WITH due AS (
-    SELECT id, status, (status <> 'pending' AND {OUTAGE})::int AS refund FROM images
+    SELECT id, status, (status <> 'pending' AND {OUTAGE})::int AS refund,
+           CASE WHEN status = 'pending' THEN CAST(extract(epoch FROM now() - next_run_at) AS float8) END AS waited_s
+      FROM images
      WHERE id = ANY(CAST(:ids AS uuid[]))
        AND (status = 'pending' AND tries_left > 0 AND next_run_at <= now() OR {_ABANDONED})
      ORDER BY id FOR UPDATE SKIP LOCKED
@@ -129,14 +136,15 @@ WITH due AS (
            lease_until = now() + CAST(:lease AS interval), model_id = :model_id, updated_at = now()
       FROM due WHERE images.id = due.id
     RETURNING images.id, attempt, tries_left, owner_id, folder_id, sha256, object_key, media_type, byte_size,
-              category, tags, attributes, created_at, payload_version, labels, visibility,
+              category, tags, attributes, created_at, payload_version, labels, visibility, due.waited_s,
               due.status AS from_status
 ), logged AS (
     INSERT INTO image_events (image_id, from_status, to_status, attempt, worker)
     SELECT id, from_status, 'embedding', attempt, :worker FROM claimed
 )
 SELECT id, attempt, tries_left, owner_id, folder_id, sha256, object_key, media_type, byte_size,
-       category, tags, attributes, created_at, payload_version, labels, visibility
+       category, tags, attributes, created_at, payload_version, labels, visibility, waited_s,
+       from_status, 'embedding' AS to_status
   FROM claimed"""  # noqa: S608 - constants
 ).columns(attributes=JSONB, labels=JSONB)
 
@@ -171,7 +179,7 @@ WITH written AS MATERIALIZED (
       FROM unnest(CAST(:image_ids AS uuid[]), CAST(:model_ids AS int[])) AS given(image_id, model_id)
       JOIN embedding_models ON embedding_models.id = model_id AND state <> 'retired'
 ), held AS (
-    SELECT images.id, images.status, images.lease_owner, fence.payload_version,
+    SELECT images.id, images.status, images.lease_owner, images.indexed_at, fence.payload_version,
            NOT EXISTS (
                SELECT FROM embedding_models WHERE state = 'active'
                   AND (images.id, embedding_models.id) NOT IN (SELECT image_id, model_id FROM written)
@@ -191,7 +199,9 @@ WITH written AS MATERIALIZED (
            tries_left = tries_left + (NOT served)::int
       FROM held WHERE images.id = held.id
     RETURNING images.id, held.status AS from_status, images.status AS to_status, images.attempt,
-              held.lease_owner AS worker, CASE WHEN NOT served THEN 'model_changed' END AS error_code, served
+              held.lease_owner AS worker, CASE WHEN NOT served THEN 'model_changed' END AS error_code, served,
+              CASE WHEN served AND held.indexed_at IS NULL
+                   THEN CAST(extract(epoch FROM now() - created_at) AS float8) END AS first_done_s
 ), outdated AS (
     DELETE FROM indexings USING moved
      WHERE image_id = moved.id AND (image_id, model_id) NOT IN (SELECT image_id, model_id FROM written)
@@ -203,7 +213,7 @@ WITH written AS MATERIALIZED (
     INSERT INTO image_events (image_id, from_status, to_status, attempt, worker, error_code)
     SELECT id, from_status, to_status, attempt, worker, error_code FROM moved
 )
-SELECT id, served,
+SELECT id, from_status, to_status, served, first_done_s,
        ARRAY(SELECT embedding_models.id FROM embedding_models
               WHERE state = 'building'
                 AND (moved.id, embedding_models.id) NOT IN (SELECT image_id, model_id FROM written)) AS lacking
@@ -313,13 +323,19 @@ async def claim(
 
     `model_id` says by which model they are to be embedded; with None the row says nothing of it.
     """
-    rows = await session.execute(_CLAIM, {"ids": ids, "worker": worker, "lease": lease, "model_id": model_id})
-    return [Claim(*row) for row in rows]
+    given = {"ids": ids, "worker": worker, "lease": lease, "model_id": model_id}
+    return [_claim(row) for row in await _execute(session, _CLAIM, given)]
+
+
+def _claim(row: Row[Any]) -> Claim:
+    values = tuple(row)[:-2]  # the others are its move
+    return Claim(*values)
 
 
 async def renew(session: AsyncSession, fences: Sequence[Fence], lease: timedelta = LEASE) -> set[UUID]:
     """Give each owned image a fresh lease; return those that were still owned."""
-    return await _move(session, _RENEW, fences, lease=lease)
+    given = {"ids": [fence.id for fence in fences], "attempts": [fence.attempt for fence in fences], "lease": lease}
+    return set(await session.scalars(_RENEW, given))
 
 
 async def advance(session: AsyncSession, fences: Sequence[Fence]) -> set[UUID]:
@@ -333,7 +349,8 @@ async def finish(session: AsyncSession, finishes: Sequence[Finish]) -> dict[UUID
     Which model is active can't change before this transaction ends.
     """
     await hold_models(session)
-    rows = await session.execute(
+    rows = await _execute(
+        session,
         _FINISH,
         {
             "ids": [item.fence.id for item in finishes],
@@ -343,7 +360,7 @@ async def finish(session: AsyncSession, finishes: Sequence[Finish]) -> dict[UUID
             "model_ids": [model_id for item in finishes for model_id in item.model_ids],
         },
     )
-    return {row.id: Finished(row.served, tuple(row.lacking)) for row in rows}
+    return {row.id: Finished(row.served, tuple(row.lacking), row.first_done_s) for row in rows}
 
 
 async def fail(session: AsyncSession, failures: Sequence[Failure]) -> set[UUID]:
@@ -371,7 +388,7 @@ async def release(session: AsyncSession, releases: Sequence[Release]) -> set[UUI
 
 async def mark_stored(session: AsyncSession, ids: Sequence[UUID]) -> set[UUID]:
     """`created` → `pending`, once the object is stored; return those that moved."""
-    return set(await session.scalars(_STORED, {"ids": ids}))
+    return _ids(await _execute(session, _STORED, {"ids": ids}))
 
 
 async def requeue(session: AsyncSession, ids: Sequence[UUID], requeued_by: str) -> set[UUID]:
@@ -379,7 +396,7 @@ async def requeue(session: AsyncSession, ids: Sequence[UUID], requeued_by: str) 
 
     An import that was given up before it had its bytes goes back to `created`: it is downloaded again.
     """
-    return set(await session.scalars(_REQUEUE, {"ids": ids, "tries": TRIES, "requeued_by": requeued_by}))
+    return _ids(await _execute(session, _REQUEUE, {"ids": ids, "tries": TRIES, "requeued_by": requeued_by}))
 
 
 async def redo(session: AsyncSession, fences: Sequence[Fence], redone_by: str, code: str) -> set[UUID]:
@@ -393,7 +410,7 @@ async def redo(session: AsyncSession, fences: Sequence[Fence], redone_by: str, c
 
 async def bury(session: AsyncSession) -> set[UUID]:
     """Give up what killed its workers on every try: expired leases with no try left → `error`."""
-    return set(await session.scalars(_BURY))
+    return _ids(await _execute(session, _BURY))
 
 
 async def find_due(session: AsyncSession, *, overdue: timedelta, limit: int) -> list[UUID]:
@@ -404,9 +421,18 @@ async def find_due(session: AsyncSession, *, overdue: timedelta, limit: int) -> 
 async def _move(
     session: AsyncSession, statement: TextClause, fences: Sequence[Fence], **arguments: object
 ) -> set[UUID]:
-    return set(
-        await session.scalars(
-            statement,
-            {"ids": [fence.id for fence in fences], "attempts": [fence.attempt for fence in fences], **arguments},
-        )
-    )
+    given = {"ids": [fence.id for fence in fences], "attempts": [fence.attempt for fence in fences], **arguments}
+    return _ids(await _execute(session, statement, given))
+
+
+async def _execute(
+    session: AsyncSession, statement: Executable, given: Mapping[str, object] | None = None
+) -> Sequence[Row[Any]]:
+    """Run a statement that answers a row for each image it has moved; see `LOG_MOVES`."""
+    rows = (await session.execute(statement, given)).all()
+    transitions.note(session, [(row.from_status, row.to_status) for row in rows])
+    return rows
+
+
+def _ids(rows: Sequence[Row[Any]]) -> set[UUID]:
+    return {row.id for row in rows}

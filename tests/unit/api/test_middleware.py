@@ -53,7 +53,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
 def count(route: str, status: int, method: str = "GET") -> float:
     labels = {"method": method, "route": route, "status": str(status)}
-    return REGISTRY.get_sample_value("http_requests_total", labels) or 0
+    return REGISTRY.get_sample_value("likeness_http_requests_total", labels) or 0
 
 
 @pytest.mark.parametrize("path", ["/things/1", "/things/missing", "/things/broken", "/nowhere"])
