@@ -1,4 +1,4 @@
-"""Errors and retries by class and code. A code that is not known here (an extension's) is counted as `other`."""
+"""Errors by class and code. A code that is not known here (an extension's) is counted as `other`."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -24,9 +24,6 @@ ERRORS = Counter(
     "likeness_errors",
     "Errors that ended a request, an attempt or a download.",
     ["service", "class", "code"],
-)
-RETRIES = Counter(
-    "likeness_retries", "Attempts and downloads that failed and were put back to be tried again.", ["class", "code"]
 )
 
 DEFECT: Final = "defect"
@@ -80,8 +77,3 @@ def labels_of(error: BaseException) -> tuple[str, str]:
 def count_error(service: str, error: BaseException) -> None:
     """Count an error that ended something in one of the services."""
     ERRORS.labels(service, *labels_of(error)).inc()
-
-
-def count_retry(error: BaseException) -> None:
-    """Count an attempt that failed with this and will be made again."""
-    RETRIES.labels(*labels_of(error)).inc()

@@ -75,6 +75,11 @@ class CensusTaker:
                 log.exception("census_failed")
             await asyncio.sleep(self._interval_s)
 
+    @property
+    def telling(self) -> bool:
+        """Whether the metrics are this one's."""
+        return bool(self._shown)
+
     async def _tell_if_alone(self, session: AsyncSession) -> None:
         if not await session.scalar(select(func.pg_try_advisory_lock(_LOCK))):
             return

@@ -18,12 +18,12 @@ from common.db import imports, tombstones
 from common.db.engine import Database
 from common.db.imports import Download, DownloadClaim
 from common.db.lifecycle import LEASE
-from common.error_metrics import count_error, count_retry
+from common.error_metrics import count_error, labels_of
 from common.errors import ImageRejected, InfrastructureError, LikenessError, OwnershipLost, StorageUnavailable
 from common.received import ReceivedFile, screen
 from common.settings import ImagePolicy, ImportSettings
 from common.storage import ObjectStore, object_key
-from worker.metrics import DOWNLOADS
+from worker.metrics import DOWNLOADS, RETRIES
 from worker.retry import GiveUp, decide_retry
 from worker.url_fetch import Fetcher
 
@@ -153,7 +153,7 @@ class Downloads:
             code, message = verdict.code, verdict.message
             await self._write("failed", lambda session: imports.fail(session, claim, self._worker, code, message))
         else:
-            count_retry(error)
+            RETRIES.labels(*labels_of(error)).inc()
             await self._put_back(claim, verdict.delay, refund=verdict.refund, code=code)
 
     async def _put_back(self, claim: DownloadClaim, delay: timedelta, *, refund: bool, code: str) -> None:

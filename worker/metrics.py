@@ -32,6 +32,9 @@ BYTES_IN_FLIGHT = Gauge(
     "Bytes of uploaded files that this worker holds, or is fetching.",
     multiprocess_mode="livesum",
 )
+RETRIES = Counter(
+    "likeness_retries", "Attempts and downloads that failed and were put back to be tried again.", ["class", "code"]
+)
 DOWNLOADS = Counter("likeness_downloads", "Downloads of imports that ended.", ["outcome"])
 COMPARED = Counter("likeness_images_compared", "Images whose duplicates have been looked for.")
 LEFT_BEHIND = Counter("likeness_left_behind", "Images that went on without a building model's vector.", ["model"])

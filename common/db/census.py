@@ -15,12 +15,12 @@ COUNTED = 200_000
 # or after a crash from the last ANALYZE.
 _TAKE = text(
     """
-SELECT (SELECT count(*) FROM (SELECT FROM images WHERE status = 'created' LIMIT :counted) AS some) AS created,
-       (SELECT count(*) FROM (SELECT FROM images WHERE status = 'pending' LIMIT :counted) AS some) AS pending,
-       (SELECT count(*) FROM (SELECT FROM images WHERE status = 'error' LIMIT :counted) AS some) AS error,
-       (SELECT count(*) FROM (SELECT FROM images WHERE status = 'done' LIMIT :counted) AS some) AS done,
+SELECT (SELECT count(*) FROM (SELECT FROM images WHERE status = 'created' LIMIT :counted) AS few) AS created,
+       (SELECT count(*) FROM (SELECT FROM images WHERE status = 'pending' LIMIT :counted) AS few) AS pending,
+       (SELECT count(*) FROM (SELECT FROM images WHERE status = 'error' LIMIT :counted) AS few) AS error,
+       (SELECT count(*) FROM (SELECT FROM images WHERE status = 'done' LIMIT :counted) AS few) AS done,
        leased.embedding, leased.indexing, leased.embedding_expired, leased.indexing_expired,
-       (SELECT greatest(pg_stat_get_live_tuples(oid), reltuples) FROM pg_class WHERE oid = 'images'::regclass) AS rows,
+       (SELECT greatest(pg_stat_get_live_tuples(oid), reltuples) FROM pg_class WHERE oid = 'images'::regclass) AS total,
        (SELECT CAST(extract(epoch FROM now() - min(next_run_at)) AS float8)
           FROM images WHERE status = 'created' AND sha256 IS NULL AND next_run_at <= now()) AS created_due_s,
        (SELECT CAST(extract(epoch FROM now() - min(next_run_at)) AS float8)
@@ -64,7 +64,7 @@ async def take(session: AsyncSession, *, counted: int = COUNTED) -> Census:
     images = {status: int(getattr(row, status)) for status in ImageStatus}
     if images[ImageStatus.DONE] >= counted:
         others = sum(images.values()) - images[ImageStatus.DONE]
-        images[ImageStatus.DONE] = max(counted, int(row.rows) - others)
+        images[ImageStatus.DONE] = max(counted, int(row.total) - others)
     return Census(
         images,
         {status: getattr(row, f"{status}_due_s") or 0.0 for status in (ImageStatus.CREATED, ImageStatus.PENDING)},

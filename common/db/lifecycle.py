@@ -103,7 +103,7 @@ class Finished:
 
     done: bool
     lacking: tuple[int, ...]
-    first_done_s: float | None = None
+    first_done_s: float | None = field(default=None, compare=False)
 
 
 LOG_MOVES = """
@@ -179,7 +179,8 @@ WITH written AS MATERIALIZED (
       FROM unnest(CAST(:image_ids AS uuid[]), CAST(:model_ids AS int[])) AS given(image_id, model_id)
       JOIN embedding_models ON embedding_models.id = model_id AND state <> 'retired'
 ), held AS (
-    SELECT images.id, images.status, images.lease_owner, images.indexed_at, fence.payload_version,
+    SELECT images.id, images.status, images.lease_owner, fence.payload_version,
+           images.indexed_at IS NULL AS is_new,
            NOT EXISTS (
                SELECT FROM embedding_models WHERE state = 'active'
                   AND (images.id, embedding_models.id) NOT IN (SELECT image_id, model_id FROM written)
@@ -200,7 +201,7 @@ WITH written AS MATERIALIZED (
       FROM held WHERE images.id = held.id
     RETURNING images.id, held.status AS from_status, images.status AS to_status, images.attempt,
               held.lease_owner AS worker, CASE WHEN NOT served THEN 'model_changed' END AS error_code, served,
-              CASE WHEN served AND held.indexed_at IS NULL
+              CASE WHEN served AND is_new
                    THEN CAST(extract(epoch FROM now() - created_at) AS float8) END AS first_done_s
 ), outdated AS (
     DELETE FROM indexings USING moved

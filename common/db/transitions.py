@@ -29,3 +29,8 @@ def _count(session: Session) -> None:
     moves: Counter[Move] = session.info.pop(_MOVES, Counter())
     for labels, images in moves.items():
         TRANSITIONS.labels(*labels).inc(images)
+
+
+@event.listens_for(Session, "after_rollback")
+def _forget(session: Session) -> None:
+    session.info.pop(_MOVES, None)

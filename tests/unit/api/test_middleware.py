@@ -77,6 +77,14 @@ async def test_made_ids_differ(client: httpx.AsyncClient) -> None:
     assert len(ids) == 5
 
 
+async def test_methods_that_anybody_can_make_up_are_counted_as_one(client: httpx.AsyncClient) -> None:
+    before = count("/things/{thing_id}", 405, "other")
+    for method in ("KITTEN", "PUPPY"):
+        await client.request(method, "/things/1")
+    assert count("/things/{thing_id}", 405, "other") == before + 2
+    assert count("/things/{thing_id}", 405, "KITTEN") == 0
+
+
 async def test_a_defect_is_a_problem_that_gives_nothing_away(client: httpx.AsyncClient, logs: list[EventDict]) -> None:
     response = await client.get("/things/broken", headers={"X-Request-ID": "r-3"})
     (defect,) = [entry for entry in logs if entry["log_level"] == "error"]
