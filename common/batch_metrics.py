@@ -1,7 +1,5 @@
 """What is told of a batcher, by its name."""
 
-from collections.abc import Sequence
-
 from prometheus_client import Gauge, Histogram
 
 from common.metrics import SHORT_SECONDS, SIZES
@@ -9,7 +7,7 @@ from common.metrics import SHORT_SECONDS, SIZES
 SIZE = Histogram("likeness_batch_size", "Items of a batch.", ["batcher"], buckets=SIZES)
 WAIT = Histogram(
     "likeness_batch_wait_seconds",
-    "Time an item waited until its batch began.",
+    "Time the first item of a batch waited until it began.",
     ["batcher"],
     buckets=SHORT_SECONDS,
 )
@@ -37,8 +35,7 @@ class BatchMeter:
         """Note items that wait no more, whether or not somebody wants them still."""
         self._pending.dec(items)
 
-    def began(self, waited_s: Sequence[float]) -> None:
-        """Note a batch by how long each of its items has waited."""
-        self._size.observe(len(waited_s))
-        for seconds in waited_s:
-            self._wait.observe(seconds)
+    def began(self, items: int, waited_s: float) -> None:
+        """Note a batch, and how long the first of its items has waited; all of them would cost more than they tell."""
+        self._size.observe(items)
+        self._wait.observe(waited_s)

@@ -154,8 +154,7 @@ class Batcher(Generic[Item, Result]):
         return batch
 
     async def _run(self, batch: list[_Waiter[Item, Result]]) -> None:
-        now = time.monotonic()
-        self._meter.began([now - waiter.since for waiter in batch])
+        self._meter.began(len(batch), time.monotonic() - batch[0].since)
         try:
             results = await self._flush([waiter.item for waiter in batch])
             if len(results) != len(batch):

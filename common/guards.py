@@ -22,7 +22,7 @@ STORAGE_SECONDS = Histogram(
 )
 VECTOR_SECONDS = Histogram(
     "likeness_vector_call_seconds",
-    "Time of a call to the vector index, failed ones included; `query` is what searches ask.",
+    "Time of a call to the vector index, failed ones included; `query`: for searches and duplicates.",
     ["operation"],
     buckets=SHORT_SECONDS,
 )

@@ -18,7 +18,7 @@ SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Buckets of how many items a batch has."""
 
 UNMATCHED: Final = "unmatched"
-"""The route of a request that none has answered."""
+"""The route of a request that no route has answered: unknown paths, and the page's files."""
 OTHER: Final = "other"
 """Stands for a value that is none of the known ones."""
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

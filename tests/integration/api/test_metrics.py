@@ -122,7 +122,7 @@ async def test_a_scene_and_what_is_told_of_it(
     assert grown("likeness_errors_total", service="worker", _class="image") == 1
     assert grown("likeness_images_processed_total", outcome="failed") == 1
     assert grown("likeness_stage_duration_seconds_count", stage="index") == 5
-    assert grown("likeness_batch_wait_seconds_count", batcher="claim") >= 6
+    assert 1 <= grown("likeness_batch_wait_seconds_count", batcher="claim") <= 6
     assert grown("likeness_batch_size_sum", batcher="embed") == 5
     assert grown("likeness_vector_call_seconds_count", operation="query") >= 2
     assert grown("likeness_embedder_call_seconds_count", path="/encode/text") == 1
