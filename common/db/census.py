@@ -9,7 +9,7 @@ from common.db.models import EmbeddingModel
 from common.status import LEASED, ImageStatus
 
 COUNTED = 200_000
-"""As many images of a state are counted, by its index. Where more are `done`, the table's statistics say how many."""
+"""As many images of a state are counted, by its index. Of more in all, the statistics say how many are `done`."""
 
 # Each state has a partial index. The statistics know how many rows there are: from the inserts and deletes themselves,
 # or after a crash from the last ANALYZE.
@@ -18,9 +18,10 @@ _TAKE = text(
 SELECT (SELECT count(*) FROM (SELECT FROM images WHERE status = 'created' LIMIT :counted) AS few) AS created,
        (SELECT count(*) FROM (SELECT FROM images WHERE status = 'pending' LIMIT :counted) AS few) AS pending,
        (SELECT count(*) FROM (SELECT FROM images WHERE status = 'error' LIMIT :counted) AS few) AS error,
-       (SELECT count(*) FROM (SELECT FROM images WHERE status = 'done' LIMIT :counted) AS few) AS done,
+       CASE WHEN total <= :counted THEN
+           (SELECT count(*) FROM (SELECT FROM images WHERE status = 'done' LIMIT :counted) AS few) END AS done,
        leased.embedding, leased.indexing, leased.embedding_expired, leased.indexing_expired,
-       (SELECT greatest(pg_stat_get_live_tuples(oid), reltuples) FROM pg_class WHERE oid = 'images'::regclass) AS total,
+       total,
        (SELECT CAST(extract(epoch FROM now() - min(next_run_at)) AS float8)
           FROM images WHERE status = 'created' AND sha256 IS NULL AND next_run_at <= now()) AS created_due_s,
        (SELECT CAST(extract(epoch FROM now() - min(next_run_at)) AS float8)
@@ -29,7 +30,9 @@ SELECT (SELECT count(*) FROM (SELECT FROM images WHERE status = 'created' LIMIT 
                count(*) FILTER (WHERE status = 'indexing') AS indexing,
                count(*) FILTER (WHERE status = 'embedding' AND lease_until < now()) AS embedding_expired,
                count(*) FILTER (WHERE status = 'indexing' AND lease_until < now()) AS indexing_expired
-          FROM images WHERE status IN ('embedding', 'indexing')) AS leased"""
+          FROM images WHERE status IN ('embedding', 'indexing')) AS leased,
+       (SELECT CAST(greatest(pg_stat_get_live_tuples(oid), reltuples) AS bigint) AS total
+          FROM pg_class WHERE oid = 'images'::regclass) AS estimate"""
 )
 
 
@@ -44,8 +47,8 @@ class Census:
     """All images at one moment, and the models they are searched by.
 
     Attributes:
-        images: how many there are by state; `done` is estimated where there are more than `COUNTED`, other states are
-            told to have so many at most.
+        images: how many there are by state; `done` is estimated where there are more than `COUNTED` in all, other
+            states are told to have so many at most.
         due_s: for how long the image has been due that waits for longest, in seconds; 0: none waits. Of `pending`, to
             be claimed; of `created`, to be downloaded.
         expired: images whose worker has died or hangs, by state.
@@ -61,10 +64,9 @@ class Census:
 async def take(session: AsyncSession, *, counted: int = COUNTED) -> Census:
     """Count, in a time that does not grow beyond that of counting `counted` entries of each index."""
     row = (await session.execute(_TAKE, {"counted": counted})).one()
-    images = {status: int(getattr(row, status)) for status in ImageStatus}
-    if images[ImageStatus.DONE] >= counted:
-        others = sum(images.values()) - images[ImageStatus.DONE]
-        images[ImageStatus.DONE] = max(counted, int(row.total) - others)
+    images = {status: getattr(row, status) or 0 for status in ImageStatus}
+    if row.done is None:
+        images[ImageStatus.DONE] = max(0, row.total - sum(images.values()))
     return Census(
         images,
         {status: getattr(row, f"{status}_due_s") or 0.0 for status in (ImageStatus.CREATED, ImageStatus.PENDING)},
