@@ -8,6 +8,7 @@ from uuid import UUID
 
 import structlog
 from arq.connections import ArqRedis
+from prometheus_client import Counter
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
@@ -21,6 +22,10 @@ from common.settings import RedisSettings
 QUEUE: Final = "likeness:jobs"
 PROCESS_IMAGES: Final = "process_images"
 IDS_PER_JOB: Final = 64
+
+HINTED = Counter(
+    "likeness_hinted", "Images that workers were woken for: sent, or lost (the sweep finds them).", ["outcome"]
+)
 
 _HINT_DEADLINE_S = 1.0
 _MAX_CONNECTIONS = 50
@@ -77,7 +82,10 @@ async def hint(redis: ArqRedis, ids: Sequence[UUID]) -> None:
             for start in range(0, len(ids), IDS_PER_JOB):
                 await redis.enqueue_job(PROCESS_IMAGES, [str(id_) for id_ in ids[start : start + IDS_PER_JOB]])
     except (RedisError, OSError) as error:
+        HINTED.labels("lost").inc(len(ids))
         log.warning("hint_lost", images=len(ids), error=str(error) or type(error).__name__)
+    else:
+        HINTED.labels("sent").inc(len(ids))
 
 
 async def ping(redis: ArqRedis) -> None:

@@ -45,7 +45,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "operation": {
         *("ensure", "upsert", "query", "fetch", "put", "get", "stream", "find", "ensure_bucket", "delete", "count"),
     },
-    "outcome": {"done", "failed", "postponed", "hit", "miss", "unavailable", "written"},
+    "outcome": {"done", "failed", "postponed", "hit", "miss", "unavailable", "written", "sent"},
     "path": routes(create_embedder(Settings())),
     "pool": {"api", "worker", "census"},
     "priority": {"interactive", "bulk"},
@@ -121,6 +121,8 @@ async def test_a_scene_and_what_is_told_of_it(
     assert 0 < grown("likeness_queue_wait_seconds_sum") < grown("likeness_upload_to_searchable_seconds_sum")
     assert grown("likeness_errors_total", service="worker", _class="image") == 1
     assert grown("likeness_images_processed_total", outcome="failed") == 1
+    assert grown("likeness_errors_total", service="api", code="unsupported_media") == 1
+    assert grown("likeness_hinted_total", outcome="sent") == 6
     assert grown("likeness_stage_duration_seconds_count", stage="index") == 5
     assert 1 <= grown("likeness_batch_wait_seconds_count", batcher="claim") <= 6
     assert grown("likeness_batch_size_sum", batcher="embed") == 5
