@@ -1,13 +1,15 @@
 """What happens around every request: its trail in log and traces, advice to browsers, metrics by route template."""
 
 import time
+from functools import partial
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem_response
+from api.metrics import HTTP
+from common.error_metrics import count_error
 from common.errors import LikenessError
-from common.metrics import LATENCY, REQUESTS
 from common.trail import RequestTrail, route_of
 
 MAX_BODY_BYTES = 1_000_000
@@ -37,7 +39,7 @@ class RequestContext:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._trail = RequestTrail(self._admit, defect=_DEFECT)
+        self._trail = RequestTrail(self._admit, defect=_DEFECT, on_defect=partial(count_error, "api"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection; everything but HTTP passes untouched."""
@@ -74,6 +76,4 @@ def _declares_too_much(headers: Headers) -> bool:
 
 def _account(scope: Scope, status: int, seconds: float) -> None:
     # The template, never the path: a label per id would be a label without bound.
-    route = route_of(scope)
-    REQUESTS.labels(scope["method"], route, status).inc()
-    LATENCY.labels(scope["method"], route).observe(seconds)
+    HTTP.answered(scope["method"], route_of(scope), status, seconds)

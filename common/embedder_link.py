@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import structlog
+from prometheus_client import Gauge, Histogram
 from pydantic import ValidationError
 
 from common import correlation, tracing
@@ -22,8 +23,14 @@ from common.errors import (
     UnknownModel,
     UnsupportedMedia,
 )
+from common.metrics import SECONDS
 from common.settings import EmbedderClientSettings
 from common.tls import verify
+
+CALLS = Gauge("likeness_embedder_calls_in_flight", "Calls to the embedder that run.", multiprocess_mode="livesum")
+CALL_SECONDS = Histogram(
+    "likeness_embedder_call_seconds", "Time of a call to the embedder, failed ones included.", ["path"], buckets=SECONDS
+)
 
 log = structlog.get_logger(__name__)
 
@@ -97,10 +104,11 @@ class EmbedderLink:
         with tracing.span(f"embedder {method} {path}", "client"), guard:
             given = {TIMEOUT_HEADER: str(int(self._timeout_s * 1000)), **_trail(), **(headers or {})}
             try:
-                async with asyncio.timeout(self._timeout_s):
-                    response = await self._http.request(
-                        method, path, params=params, content=content, json=json, headers=given
-                    )
+                with CALLS.track_inprogress(), CALL_SECONDS.labels(path).time():
+                    async with asyncio.timeout(self._timeout_s):
+                        response = await self._http.request(
+                            method, path, params=params, content=content, json=json, headers=given
+                        )
             except (httpx.HTTPError, TimeoutError) as error:
                 raise EmbedderUnavailable(f"no answer from the embedder: {_say(error)}") from error
             if response.is_server_error:

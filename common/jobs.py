@@ -12,6 +12,7 @@ from uuid import UUID
 
 import structlog
 from arq.connections import ArqRedis
+from prometheus_client import Counter
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
@@ -29,6 +30,10 @@ IDS_PER_JOB: Final = 64
 
 _CARRIED: Final = "carried"
 """In the envelope, and as the task's keyword argument."""
+HINTED = Counter(
+    "likeness_hinted", "Images that workers were woken for: sent, or lost (the sweep finds them).", ["outcome"]
+)
+
 _HINT_DEADLINE_S = 1.0
 _MAX_CONNECTIONS = 50
 
@@ -90,7 +95,10 @@ async def hint(redis: ArqRedis, ids: Sequence[UUID]) -> None:
                     some = [str(id_) for id_ in ids[start : start + IDS_PER_JOB]]
                     await redis.enqueue_job(PROCESS_IMAGES, some, carried=carried)
     except (RedisError, OSError) as error:
+        HINTED.labels("lost").inc(len(ids))
         log.warning("hint_lost", images=len(ids), error=str(error) or type(error).__name__)
+    else:
+        HINTED.labels("sent").inc(len(ids))
 
 
 def _carry() -> dict[str, str]:

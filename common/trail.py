@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common import correlation, tracing
+from common.metrics import UNMATCHED
 
 _PROBES = frozenset({"/health", "/ready", "/metrics"})
 """Paths that machines ask every few seconds: they are in no trace, and logged at DEBUG."""
@@ -20,21 +22,29 @@ log = structlog.get_logger(__name__)
 
 def route_of(scope: Scope) -> str:
     """Return the template of the route that took a request, which has no ids in it."""
-    return str(getattr(scope.get("route"), "path", "unmatched"))
+    return str(getattr(scope.get("route"), "path", UNMATCHED))
 
 
 class RequestTrail:
     """ASGI middleware, to be around all others; everything but HTTP passes untouched."""
 
-    def __init__(self, app: ASGIApp, *, defect: ASGIApp | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        defect: ASGIApp | None = None,
+        on_defect: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
         """Wrap an app.
 
         Args:
             app: is called under the request's correlation id, and within its span.
             defect: answers where the app raises; what it raised is in the log. Without one, it goes on to the server.
+            on_defect: is told what the app raises.
         """
         self._app = app
         self._defect = defect
+        self._on_defect = on_defect
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -59,7 +69,8 @@ class RequestTrail:
             await self._app(scope, receive, answer.send)
         except asyncio.CancelledError:
             raise
-        except Exception:
+        except Exception as error:
+            self._on_defect(error)
             log.exception("defect", route=route_of(scope))
             if answer.begun or self._defect is None:
                 answer.cut_off()

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
+from common.error_metrics import count_error
 from common.errors import (
     ConfigurationError,
     ImageRejected,
@@ -82,6 +83,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 def _on_likeness_error(request: Request, error: LikenessError) -> JSONResponse:
+    count_error("embedder", error)
     status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
     headers = {"Retry-After": str(math.ceil(error.retry_after))} if isinstance(error, Overloaded) else None
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and error.code != NOT_READY:  # the service itself logged why

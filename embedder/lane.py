@@ -64,11 +64,15 @@ class Lane(Generic[Item, Row]):
         self._metrics = metrics
         self._max_pending = max_pending
         self._batcher: Batcher[_Queued[Item], Row] = Batcher(
-            self._flush, max_size=max_batch, max_wait=max_wait_s, max_pending=max_pending, concurrency=ahead
+            self._flush,
+            name=f"embedder_{name.kind}_{name.priority}",
+            max_size=max_batch,
+            max_wait=max_wait_s,
+            max_pending=max_pending,
+            concurrency=ahead,
         )
         self.last_success = time.monotonic()
         """When a batch last came back from the model."""
-        metrics.watch_pending(name, lambda: self._batcher.pending)
 
     async def encode(self, items: Sequence[Item], deadline: float | None = None) -> list[Row]:
         """Embed items; row i of the answer belongs to item i.

@@ -19,13 +19,14 @@ from common.db import imports, tombstones
 from common.db.engine import Database
 from common.db.imports import Download, DownloadClaim
 from common.db.lifecycle import LEASE
+from common.error_metrics import count_error, labels_of
 from common.errors import ImageRejected, InfrastructureError, LikenessError, OwnershipLost, StorageUnavailable
 from common.received import ReceivedFile, screen
 from common.settings import ImagePolicy, ImportSettings
 from common.status import ImageStatus
 from common.storage import ObjectStore, object_key
 from common.transitions import Move, log_moves
-from worker.metrics import DOWNLOADS
+from worker.metrics import DOWNLOADS, RETRIES
 from worker.retry import GiveUp, decide_retry
 from worker.url_fetch import Fetcher
 
@@ -153,6 +154,7 @@ class Downloads:
         )
         defect = None if isinstance(error, LikenessError) else error
         log.info("download_failed", code=code, error=str(error), final=isinstance(verdict, GiveUp), exc_info=defect)
+        count_error("worker", error)
         if isinstance(verdict, GiveUp):
             code, message = verdict.code, verdict.message
             await self._write(
@@ -161,6 +163,7 @@ class Downloads:
                 _move(claim, ImageStatus.ERROR, code),
             )
         else:
+            RETRIES.labels(*labels_of(error)).inc()
             await self._put_back(claim, verdict.delay, refund=verdict.refund, code=code)
 
     async def _put_back(self, claim: DownloadClaim, delay: timedelta, *, refund: bool, code: str) -> None:

@@ -47,6 +47,7 @@ async def run_worker(context: WorkerContext, settings: WorkerSettings, stop: asy
                 loops.create_task(context.audit_schedule.run()),
                 loops.create_task(context.downloads.run()),
                 loops.create_task(context.duplicates.run()),
+                loops.create_task(context.census.run()),
                 loops.create_task(_take_hints(context, settings.redis)),
                 loops.create_task(beat(redis, worker_name(), context.breakers)),
             ]

@@ -17,6 +17,7 @@ from common.db.engine import Database
 from common.db.lifecycle import LEASE, Claim, Failure, Fence, Finish, Finished, Release
 from common.errors import OwnershipLost
 from common.transitions import Move
+from worker.metrics import QUEUE_SECONDS, SEARCHABLE_SECONDS
 from worker.work import Work
 
 _BATCH = 64
@@ -50,11 +51,15 @@ class Moves:
         self._database = database
         self._worker = worker
         self._lease = lease
-        self._claims: Batcher[UUID, Work | None] = Batcher(self._flush_claims, max_size=_BATCH, max_wait=_WAIT_S)
-        self._embedded = self._fenced(self._save_and_advance, fence=lambda item: item.fence)
-        self._finishes: Batcher[Finish, Finished] = Batcher(self._flush_finishes, max_size=_BATCH, max_wait=_WAIT_S)
-        self._failures = self._fenced(lifecycle.fail, fence=lambda item: item.fence)
-        self._releases = self._fenced(lifecycle.release, fence=lambda item: item.fence)
+        self._claims: Batcher[UUID, Work | None] = Batcher(
+            self._flush_claims, name="claim", max_size=_BATCH, max_wait=_WAIT_S
+        )
+        self._embedded = self._fenced("keep_vectors", self._save_and_advance, fence=lambda item: item.fence)
+        self._finishes: Batcher[Finish, Finished] = Batcher(
+            self._flush_finishes, name="finish", max_size=_BATCH, max_wait=_WAIT_S
+        )
+        self._failures = self._fenced("fail", lifecycle.fail, fence=lambda item: item.fence)
+        self._releases = self._fenced("release", lifecycle.release, fence=lambda item: item.fence)
 
     async def claim(self, image_id: UUID) -> Work | None:
         """Claim an image if it is due, for the models that are live now; None if it is not, or someone else has it."""
@@ -102,6 +107,9 @@ class Moves:
             claims = await lifecycle.claim(session, list(set(ids)), self._worker, self._lease, model_id=active)
             hashes = [claim.sha256 for claim in claims]
             known = {model.id: await embeddings.find(session, model.id, hashes) for model in models}
+        for claim in claims:
+            if claim.waited_s is not None:
+                QUEUE_SECONDS.observe(claim.waited_s)
         claimed = {claim.id: Work(claim, models, vectors=_of_hash(known, claim.sha256)) for claim in claims}
         # Of two submissions of one id, one gets the work.
         return [claimed.pop(id_, None) for id_ in ids]
@@ -110,6 +118,9 @@ class Moves:
         async with self._database.begin() as session:
             finished = await lifecycle.finish(session, items)
             await reembeds.catch_up(session, {id_ for end in finished.values() for id_ in end.lacking})
+        for end in finished.values():
+            if end.first_done_s is not None:
+                SEARCHABLE_SECONDS.observe(end.first_done_s)
         return [finished.get(item.fence.id) or _lost(item.fence) for item in items]
 
     async def _save_and_advance(self, session: AsyncSession, items: Sequence[_Embedded]) -> Mapping[UUID, Move]:
@@ -123,6 +134,7 @@ class Moves:
 
     def _fenced(
         self,
+        name: str,
         move: Callable[[AsyncSession, Sequence[Item]], Awaitable[Mapping[UUID, Move]]],
         fence: Callable[[Item], Fence],
     ) -> Batcher[Item, Move]:
@@ -133,7 +145,7 @@ class Moves:
                 moved = await move(session, items)
             return [moved.get(held.id) or _lost(held) for held in map(fence, items)]
 
-        return Batcher(flush, max_size=_BATCH, max_wait=_WAIT_S)
+        return Batcher(flush, name=name, max_size=_BATCH, max_wait=_WAIT_S)
 
 
 def _of_hash(known: Mapping[int, Mapping[str, NDArray[np.float32]]], sha256: str) -> dict[int, NDArray[np.float32]]:

@@ -14,10 +14,11 @@ import structlog
 from common import correlation, tracing
 from common.budget import Budget
 from common.db.lifecycle import Failure, Release
+from common.error_metrics import count_error, labels_of
 from common.errors import InfrastructureError, LikenessError, OwnershipLost
 from worker.gate import Gate
 from worker.leases import Leases
-from worker.metrics import IN_FLIGHT, OUTCOMES, STAGE_SECONDS
+from worker.metrics import IN_FLIGHT, OUTCOMES, RETRIES, STAGE_SECONDS
 from worker.moves import Moves
 from worker.retry import GiveUp, decide_retry, must_run_alone
 from worker.work import Stage, Work
@@ -167,10 +168,12 @@ class Pipeline:
             tries_left=claim.tries_left,
             jitter=random.random(),  # noqa: S311
         )
+        count_error("worker", error)
         if isinstance(verdict, GiveUp):
             log.info("image_failed", code=verdict.code, message=verdict.message, exc_info=_if_defect(error, code))
             await self._write(self._moves.fail(Failure(claim.fence, verdict.code, verdict.message)), "failed")
             return
+        RETRIES.labels(*labels_of(error)).inc()
         log.warning("image_postponed", code=code, error=str(error), exc_info=_if_defect(error, code))
         await self._give_back(work, verdict.delay, refund=verdict.refund, code=code)
 

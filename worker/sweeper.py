@@ -21,7 +21,7 @@ from common.status import ImageStatus
 from common.storage import ObjectStore
 from common.transitions import DELETED, Move, log_moves
 from common.vectors.base import VectorIndex
-from worker.metrics import SWEPT
+from worker.metrics import SWEEP_FAILURES, SWEPT
 from worker.pipeline import Pipeline
 
 log = structlog.get_logger(__name__)
@@ -93,6 +93,7 @@ class Sweeper:
         try:
             healed = await step()
         except InfrastructureError as error:
+            SWEEP_FAILURES.labels(kind).inc()
             log.warning("sweep_step_failed", step=kind, code=error.code, error=str(error))
             return
         if healed:

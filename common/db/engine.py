@@ -13,7 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from common import tracing
 from common.breakers import Breaker
+from common.db.pool_metrics import PoolMeter
 from common.errors import ConfigurationError, DatabaseUnavailable
+from common.metrics import OTHER
 from common.settings import DatabaseSettings
 
 _UNAVAILABLE = (
@@ -33,13 +35,14 @@ _UNAVAILABLE = (
 class Database:
     """PostgreSQL: transactions on a bounded pool, every call under a deadline."""
 
-    def __init__(self, settings: DatabaseSettings, breaker: Breaker | None = None) -> None:
+    def __init__(self, settings: DatabaseSettings, breaker: Breaker | None = None, *, name: str = OTHER) -> None:
         """Create the pool; nothing is connected yet.
 
         Args:
             settings: where the server is, and how long calls may take.
             breaker: opens when no connection can be had. What fails later in a transaction (a deadlock, a slow
                 statement) does not say that the server is down.
+            name: of the pool in the metrics; a constant.
 
         Raises:
             ConfigurationError: the address is none.
@@ -49,6 +52,7 @@ class Database:
         if breaker is not None:
             breaker.probe_with(self._probe)
         self._engine = _create_engine(settings)
+        self._meter = PoolMeter(name, settings.pool_size)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
         reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._readers = async_sessionmaker(reading, expire_on_commit=False)
@@ -73,7 +77,8 @@ class Database:
         with tracing.span("postgresql read", "client"), _translated():
             async with self._readers() as session:
                 await self._connect(session, guarded=True)
-                yield session
+                with self._meter.holding():
+                    yield session
 
     async def ping(self) -> None:
         """Make sure that a query is answered, or raise `DatabaseUnavailable`."""
@@ -83,17 +88,19 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+        self._meter.closed()
 
     @asynccontextmanager
     async def _transaction(self, *, guarded: bool) -> AsyncIterator[AsyncSession]:
         with tracing.span("postgresql transaction", "client"), _translated():
             async with self._sessions.begin() as session:
                 await self._connect(session, guarded=guarded)
-                yield session
+                with self._meter.holding():
+                    yield session
 
     async def _connect(self, session: AsyncSession, *, guarded: bool) -> None:
         guard = self._breaker.guard() if guarded and self._breaker is not None else nullcontext()
-        with guard, _translated():
+        with guard, _translated(), self._meter.connecting():
             async with asyncio.timeout(self._connect_timeout_s):
                 try:
                     await session.connection()

@@ -14,6 +14,7 @@ from sqlalchemy import func, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from common.db import transitions
 from common.db.images import GRACE
 from common.db.lifecycle import LOG_MOVES, MS_SINCE, OUTAGE, moved
 from common.db.models import TRIES, Image, ImageEvent, Tombstone
@@ -124,6 +125,7 @@ async def record(session: AsyncSession, new: NewImport) -> Image | None:
     if image is not None:
         event = insert(ImageEvent).values(image_id=image.id, to_status=image.status, attempt=image.attempt)
         await session.execute(event)
+        transitions.note(session, [(transitions.NEW, image.status)])
     return image
 
 
@@ -187,4 +189,4 @@ async def bury(session: AsyncSession) -> dict[UUID, Move]:
 
 async def _moved(session: AsyncSession, statement: Any, claim: DownloadClaim, worker: str, **arguments: object) -> bool:
     given = {"id": claim.id, "attempt": claim.attempt, "worker": worker, **arguments}
-    return await session.scalar(statement, given) is not None
+    return bool(await moved(session, statement, given))

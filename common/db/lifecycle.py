@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import Executable, Row, TextClause, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from common.db import transitions
 from common.db.model_lock import hold_models
 from common.db.models import TRIES
 from common.status import ImageStatus, Visibility
@@ -53,6 +54,8 @@ class Claim:
     payload_version: int
     labels: dict[str, dict[str, float]] = field(default_factory=dict)
     visibility: str = Visibility.VISIBLE
+    waited_s: float | None = None
+    """For how long it had been due, if it was `pending`."""
     from_status: str = ImageStatus.PENDING
     """What it was claimed from."""
     waited_ms: float = 0.0
@@ -106,11 +109,13 @@ class Finished:
             by now is not among those whose collections it is in.
         lacking: the building models among whose points it is not.
         move: for the log.
+        first_done_s: how long after its row was made it was `done` for the first time; None: it was before, or is not.
     """
 
     done: bool
     lacking: tuple[int, ...]
     move: Move
+    first_done_s: float | None = field(default=None, compare=False)
 
 
 LOG_MOVES = """
@@ -137,7 +142,9 @@ _ABANDONED = f"status IN ('embedding', 'indexing') AND lease_until < now() AND (
 _CLAIM = text(
     f"""
 WITH due AS (
-    SELECT id, status, updated_at, (status <> 'pending' AND {OUTAGE})::int AS refund FROM images
+    SELECT id, status, updated_at, (status <> 'pending' AND {OUTAGE})::int AS refund,
+           CASE WHEN status = 'pending' THEN CAST(extract(epoch FROM now() - next_run_at) AS float8) END AS waited_s
+      FROM images
      WHERE id = ANY(CAST(:ids AS uuid[]))
        AND (status = 'pending' AND tries_left > 0 AND next_run_at <= now() OR {_ABANDONED})
      ORDER BY id FOR UPDATE SKIP LOCKED
@@ -147,14 +154,15 @@ WITH due AS (
            lease_until = now() + CAST(:lease AS interval), model_id = :model_id, updated_at = now()
       FROM due WHERE images.id = due.id
     RETURNING images.id, attempt, tries_left, owner_id, folder_id, sha256, object_key, media_type, byte_size,
-              category, tags, attributes, created_at, payload_version, labels, visibility,
+              category, tags, attributes, created_at, payload_version, labels, visibility, due.waited_s,
               due.status AS from_status, {MS_SINCE.format("due.updated_at")}
 ), logged AS (
     INSERT INTO image_events (image_id, from_status, to_status, attempt, worker)
     SELECT id, from_status, 'embedding', attempt, :worker FROM claimed
 )
 SELECT id, attempt, tries_left, owner_id, folder_id, sha256, object_key, media_type, byte_size,
-       category, tags, attributes, created_at, payload_version, labels, visibility, from_status, ms
+       category, tags, attributes, created_at, payload_version, labels, visibility, waited_s, from_status, ms,
+       'embedding' AS to_status
   FROM claimed"""  # noqa: S608 - constants
 ).columns(attributes=JSONB, labels=JSONB)
 
@@ -190,6 +198,7 @@ WITH written AS MATERIALIZED (
       JOIN embedding_models ON embedding_models.id = model_id AND state <> 'retired'
 ), held AS (
     SELECT images.id, images.status, images.updated_at, images.lease_owner, fence.payload_version,
+           images.indexed_at IS NULL AS is_new,
            NOT EXISTS (
                SELECT FROM embedding_models WHERE state = 'active'
                   AND (images.id, embedding_models.id) NOT IN (SELECT image_id, model_id FROM written)
@@ -209,7 +218,9 @@ WITH written AS MATERIALIZED (
            tries_left = tries_left + (NOT served)::int
       FROM held WHERE images.id = held.id
     RETURNING images.id, held.status AS from_status, images.status AS to_status, images.attempt,
-              held.lease_owner AS worker, CASE WHEN NOT served THEN 'model_changed' END AS error_code, served, {_MS}
+              held.lease_owner AS worker, CASE WHEN NOT served THEN 'model_changed' END AS error_code, served, {_MS},
+              CASE WHEN served AND is_new
+                   THEN CAST(extract(epoch FROM now() - created_at) AS float8) END AS first_done_s
 ), outdated AS (
     DELETE FROM indexings USING moved
      WHERE image_id = moved.id AND (image_id, model_id) NOT IN (SELECT image_id, model_id FROM written)
@@ -221,7 +232,7 @@ WITH written AS MATERIALIZED (
     INSERT INTO image_events (image_id, from_status, to_status, attempt, worker, error_code)
     SELECT id, from_status, to_status, attempt, worker, error_code FROM moved
 )
-SELECT id, from_status, to_status, attempt, error_code, ms, served,
+SELECT id, from_status, to_status, attempt, error_code, ms, served, first_done_s,
        ARRAY(SELECT embedding_models.id FROM embedding_models
               WHERE state = 'building'
                 AND (moved.id, embedding_models.id) NOT IN (SELECT image_id, model_id FROM written)) AS lacking
@@ -331,8 +342,13 @@ async def claim(
 
     `model_id` says by which model they are to be embedded; with None the row says nothing of it.
     """
-    rows = await session.execute(_CLAIM, {"ids": ids, "worker": worker, "lease": lease, "model_id": model_id})
-    return [Claim(*row) for row in rows]
+    given = {"ids": ids, "worker": worker, "lease": lease, "model_id": model_id}
+    return [_claim(row) for row in await _execute(session, _CLAIM, given)]
+
+
+def _claim(row: Row[Any]) -> Claim:
+    values = tuple(row)[:-1]
+    return Claim(*values)
 
 
 async def renew(session: AsyncSession, fences: Sequence[Fence], lease: timedelta = LEASE) -> set[UUID]:
@@ -351,7 +367,8 @@ async def finish(session: AsyncSession, finishes: Sequence[Finish]) -> dict[UUID
     Which model is active can't change before this transaction ends.
     """
     await hold_models(session)
-    rows = await session.execute(
+    rows = await _execute(
+        session,
         _FINISH,
         {
             "ids": [item.fence.id for item in finishes],
@@ -361,7 +378,9 @@ async def finish(session: AsyncSession, finishes: Sequence[Finish]) -> dict[UUID
             "model_ids": [model_id for item in finishes for model_id in item.model_ids],
         },
     )
-    return {row.id: Finished(row.served, tuple(row.lacking), Move(*row[:_MOVE])) for row in rows}
+    return {
+        row.id: Finished(row.served, tuple(row.lacking), Move(*tuple(row)[:_MOVE]), row.first_done_s) for row in rows
+    }
 
 
 async def fail(session: AsyncSession, failures: Sequence[Failure]) -> dict[UUID, Move]:
@@ -421,8 +440,7 @@ async def find_due(session: AsyncSession, *, overdue: timedelta, limit: int) -> 
 
 async def moved(session: AsyncSession, statement: TextClause, arguments: Mapping[str, object]) -> dict[UUID, Move]:
     """Run a statement that ends as `LOG_MOVES` does; return the moves by image."""
-    rows = await session.execute(statement, arguments)
-    return {row.id: Move(*row) for row in rows}
+    return {row.id: Move(*tuple(row)) for row in await _execute(session, statement, arguments)}
 
 
 async def _move(
@@ -433,3 +451,12 @@ async def _move(
 
 def _with_fences(fences: Sequence[Fence], arguments: Mapping[str, object]) -> dict[str, object]:
     return {"ids": [fence.id for fence in fences], "attempts": [fence.attempt for fence in fences], **arguments}
+
+
+async def _execute(
+    session: AsyncSession, statement: Executable, given: Mapping[str, object] | None = None
+) -> Sequence[Row[Any]]:
+    """Run a statement that answers a row for each image it has moved; see `LOG_MOVES`."""
+    rows = (await session.execute(statement, given)).all()
+    transitions.note(session, [(row.from_status, row.to_status) for row in rows])
+    return rows

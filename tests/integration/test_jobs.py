@@ -10,6 +10,7 @@ import pytest
 import structlog
 from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
+from prometheus_client import REGISTRY
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from common import correlation, jobs
@@ -71,7 +72,9 @@ async def test_a_hint_carries_the_trace(redis: ArqRedis) -> None:
 @pytest.mark.parametrize("number", [0, 1, 64, 65, 200])
 async def test_a_hint_carries_ids_alone_and_at_most_64_a_job(redis: ArqRedis, number: int) -> None:
     ids = [uuid4() for _ in range(number)]
+    before = hinted("sent")
     await jobs.hint(redis, ids)
+    assert hinted("sent") == before + number
     found = await queued(redis)
     assert {job["f"] for job in found} <= {jobs.PROCESS_IMAGES}
     assert all(job["k"] == {} for job in found)
@@ -88,12 +91,18 @@ async def test_the_same_hint_twice_is_two_hints(redis: ArqRedis) -> None:
     assert len(await queued(redis)) == 2, "one that is lost must not keep the next from being heard"
 
 
+def hinted(outcome: str) -> float:
+    return REGISTRY.get_sample_value("likeness_hinted_total", {"outcome": outcome}) or 0
+
+
 async def assert_hint_is_lost(redis: ArqRedis) -> None:
+    before = hinted("lost")
     with structlog.testing.capture_logs() as logs:
         await jobs.hint(redis, [uuid4(), uuid4()])
     (entry,) = logs
     assert (entry["event"], entry["images"], entry["log_level"]) == ("hint_lost", 2, "warning")
     assert entry["error"]
+    assert hinted("lost") == before + 2
 
 
 async def test_without_redis_a_hint_is_lost_and_nothing_is_raised() -> None:

@@ -55,8 +55,8 @@ async def bench(database: Database, index: UnreliableIndex) -> Bench:
     return Bench(database, index, await activate_model(database))
 
 
-def swept(kind: str) -> float:
-    return REGISTRY.get_sample_value("likeness_swept_total", {"kind": kind}) or 0
+def swept(kind: str, name: str = "likeness_swept_total") -> float:
+    return REGISTRY.get_sample_value(name, {"kind": kind}) or 0
 
 
 async def test_what_is_pending_without_a_hint_is_processed_once_it_is_overdue(bench: Bench) -> None:
@@ -230,8 +230,11 @@ async def test_one_failing_step_stops_no_other(bench: Bench, down: str) -> None:
     await age_tombstones(bench.database)
     bench.storage.down, bench.index.down = down == "storage", down == "index"
 
+    failed = "uploads_settled" if down == "storage" else "payloads_synced"
+    failures = swept(failed, "likeness_sweep_failures_total")
     with structlog.testing.capture_logs() as logs:
         await bench.sweeper.tidy()
+    assert swept(failed, "likeness_sweep_failures_total") == failures + 1
     assert await bench.status(poison) == "error"
     assert await bench.status(upload) == ("created" if down == "storage" else "pending")
     synced = await load(bench.database, stale.id)

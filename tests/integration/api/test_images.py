@@ -191,7 +191,7 @@ async def test_probes_and_metrics_and_documentation_answer(client: httpx.AsyncCl
         "database", "storage", "vectors", "queue", "embedder",
     }  # fmt: skip
     metrics = (await client.get("/metrics")).text
-    assert 'http_requests_total{method="GET",route="/ready",status="200"}' in metrics
+    assert 'likeness_http_requests_total{method="GET",route="/ready",status="200"}' in metrics
     documented = (await client.get("/openapi.json")).json()
     assert documented["paths"]["/images/upload"]["post"]["requestBody"]["content"]["multipart/form-data"]
     assert (await client.get("/")).headers["content-type"].startswith("text/html")
