@@ -28,7 +28,9 @@ class Admission:
         self._is_full = False
         self._fresh_until = 0.0
         # Whoever asks while the database is being asked waits for the same answer.
-        self._asking: Batcher[None, bool] = Batcher(self._ask, max_size=limits.max_concurrent, max_wait=0)
+        self._asking: Batcher[None, bool] = Batcher(
+            self._ask, name="admission", max_size=limits.max_concurrent, max_wait=0
+        )
 
     @asynccontextmanager
     async def admit(self) -> AsyncIterator[None]:

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from api.schemas.problem import PROBLEM_MEDIA_TYPE, Problem
+from common.error_metrics import count_error
 from common.errors import (
     ConfigurationError,
     Conflict,
@@ -74,6 +75,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
 async def _on_likeness_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, LikenessError)  # noqa: S101 - narrows what the registration guarantees
+    count_error("api", error)
     status = status_of(error)
     headers: dict[str, str] = {}
     if isinstance(error, Overloaded):

@@ -10,6 +10,7 @@ from common.db.imports import NewImport
 from common.db.models import LOCAL_FOLDER_ID
 from common.errors import ImageRejected, NotFound
 from common.source_urls import SourceUrl
+from common.transitions import Move
 
 
 async def import_image(database: Database, owner_id: UUID, fields: ImportFields) -> Accepted:
@@ -31,4 +32,5 @@ async def import_image(database: Database, owner_id: UUID, fields: ImportFields)
         image = await imports.record(session, new)
     if image is None:
         raise ImageRejected(f"external_id {fields.external_id!r} is another image's", code="external_id_taken")
+    Move(image.id, None, image.status, image.attempt).log()
     return Accepted(new.filename, image, duplicate=False)

@@ -24,6 +24,7 @@ from common.imaging import Header
 from common.received import ReceivedFile, screen
 from common.status import ImageStatus
 from common.storage import ObjectStore, object_key
+from common.transitions import Move, log_moves
 
 log = structlog.get_logger(__name__)
 
@@ -134,7 +135,13 @@ class Ingestion:
         async with self._database.begin() as session:
             if not await images.owns_folder(session, owner_id, folder_id):
                 raise NotFound(f"there is no folder {folder_id}", code="folder_not_found")
-            return await images.record(session, uploads)
+            recorded = await images.record(session, uploads)
+        log_moves(
+            Move(row.image.id, None, row.image.status, row.image.attempt)
+            for row in recorded
+            if row is not None and row.created
+        )
+        return recorded
 
     async def _store(self, owner_id: UUID, accepted: Sequence[tuple[_Screened, Recorded]]) -> dict[UUID, State]:
         """Store the bytes of rows still `created`, new or left by an upload that died; return their states then.
@@ -150,9 +157,11 @@ class Ingestion:
             if outcome is not None:
                 raise outcome
         async with self._database.begin() as session:
-            await lifecycle.mark_stored(session, list(unstored))
+            stored = await lifecycle.mark_stored(session, list(unstored))
             # What another upload of the same bytes has moved on counts as well.
-            return await images.find_states(session, owner_id, list(unstored))
+            states = await images.find_states(session, owner_id, list(unstored))
+        log_moves(stored.values())
+        return states
 
     async def _put(self, item: _Screened) -> None:
         file = item.file

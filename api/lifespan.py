@@ -69,7 +69,7 @@ async def open_state(
     """
     async with AsyncExitStack() as stack:
         breakers = Breakers("api", settings.breakers)
-        database = Database(settings.database, breakers.create(DATABASE, DatabaseUnavailable))
+        database = Database(settings.database, breakers.create(DATABASE, DatabaseUnavailable), name="api")
         stack.push_async_callback(database.close)
         storage = GuardedObjectStore(S3ObjectStore(settings.s3), breakers.create(STORAGE, StorageUnavailable))
         stack.push_async_callback(storage.close)

@@ -16,6 +16,7 @@ from api.lifespan import ApiState, open_state
 from api.middleware import RequestContext
 from api.routers import content, duplicates, health, images, imports, search, uploads
 from api.settings import ApiSettings
+from common import tracing
 from common.log import configure_logging
 from common.readiness import Probe
 from common.starting import ending_plainly
@@ -85,14 +86,15 @@ def main() -> None:
     with ending_plainly():
         settings = ApiSettings()
     configure_logging(settings.log)
-    uvicorn.run(
-        create_app(settings),
-        host=settings.http.host,
-        port=settings.http.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=20,
-    )
+    with tracing.started(settings.tracing, "likeness-api"):
+        uvicorn.run(
+            create_app(settings),
+            host=settings.http.host,
+            port=settings.http.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=20,
+        )
 
 
 if __name__ == "__main__":

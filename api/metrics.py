@@ -1,7 +1,10 @@
-"""What the api counts of searches."""
+"""What the api counts of requests and searches."""
 
 from prometheus_client import Counter
 
+from common.metrics import HttpMetrics
+
+HTTP = HttpMetrics()
 CACHE_LOOKUPS = Counter(
     "likeness_cache_lookups",
     "Lookups by cache (text, picture, candidates), level (process, redis) and outcome (hit, miss, unavailable).",

@@ -1,19 +1,16 @@
-"""What happens around every request: a correlation id, advice to browsers, one access log line, metrics by template."""
+"""What happens around every request: its trail in log and traces, advice to browsers, metrics by route template."""
 
-import re
 import time
-from uuid import uuid4
+from functools import partial
 
-import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem_response
+from api.metrics import HTTP
+from common.error_metrics import count_error
 from common.errors import LikenessError
-from common.metrics import LATENCY, REQUESTS
-
-_REQUEST_ID = "X-Request-ID"
-_ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+from common.trail import RequestTrail, route_of
 
 MAX_BODY_BYTES = 1_000_000
 """Most bytes of a body that is not multipart: descriptions, lists of ids."""
@@ -33,50 +30,41 @@ _ADVICE = {
 Pages, and the bytes of images, have a policy of their own.
 """
 
-log = structlog.get_logger(__name__)
-
 
 class RequestContext:
-    """ASGI middleware: takes or makes `X-Request-ID`, answers it, binds it to the log, and accounts the request.
+    """ASGI middleware: leaves the request's trail, see `RequestTrail`, and accounts it.
 
     Every answer that leaves through it, those of errors too, has the headers that keep browsers from mischief.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._trail = RequestTrail(self._admit, defect=_DEFECT, on_defect=partial(count_error, "api"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection; everything but HTTP passes untouched."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        asked = Headers(scope=scope)
-        given = asked.get(_REQUEST_ID, "")
-        request_id = given if _ACCEPTABLE_ID.fullmatch(given) else uuid4().hex
-        started, status, answering = time.perf_counter(), 500, False
+        started, status = time.perf_counter(), 500
 
-        async def send_with_id(message: Message) -> None:
-            nonlocal status, answering
+        async def send_with_advice(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                answering = True
                 status = int(message["status"])
                 headers = MutableHeaders(scope=message)
-                headers[_REQUEST_ID] = request_id
                 for name, advice in _ADVICE.items():
                     headers.setdefault(name, advice)
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                app = _TOO_LARGE if _declares_too_much(asked) else self._app
-                await app(scope, receive, send_with_id)
-            except Exception:
-                log.exception("defect", path=scope["path"])
-                if answering:
-                    raise  # too late for an answer: the server cuts the connection
-                await _DEFECT(scope, receive, send_with_id)
-            finally:
-                _account(scope, status, time.perf_counter() - started)
+        try:
+            await self._trail(scope, receive, send_with_advice)
+        finally:
+            _account(scope, status, time.perf_counter() - started)
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = _TOO_LARGE if _declares_too_much(Headers(scope=scope)) else self._app
+        await app(scope, receive, send)
 
 
 def _declares_too_much(headers: Headers) -> bool:
@@ -88,7 +76,4 @@ def _declares_too_much(headers: Headers) -> bool:
 
 def _account(scope: Scope, status: int, seconds: float) -> None:
     # The template, never the path: a label per id would be a label without bound.
-    route = getattr(scope.get("route"), "path", "unmatched")
-    REQUESTS.labels(scope["method"], route, status).inc()
-    LATENCY.labels(scope["method"], route).observe(seconds)
-    log.info("request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))
+    HTTP.answered(scope["method"], route_of(scope), status, seconds)

@@ -15,6 +15,7 @@ from common.settings import (
     S3Settings,
     SearchLogSettings,
     ServiceSettings,
+    TracingSettings,
 )
 
 
@@ -78,3 +79,4 @@ class ApiSettings(ServiceSettings):
     cache: CacheSettings = CacheSettings()
     search_log: SearchLogSettings = SearchLogSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()

@@ -3,14 +3,22 @@
 A caller submits one item and awaits its own result. A flush runs when `max_size` items wait or the oldest has waited
 `max_wait`; while all `concurrency` flushes are busy, items gather, so batches grow with load by themselves. Items
 whose caller has gone (was cancelled, also by a deadline of its own) are dropped before they cost anything.
+
+A flush runs in a context of its own, not in that of whichever caller came last: under its callers' correlation id, if
+they have the same, else under one of its own (`common.correlation`), and in a span below the first of theirs, with
+links to the others (`common.tracing`).
 """
 
 import asyncio
+import contextvars
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from common import correlation, tracing
+from common.batch_metrics import BatchMeter
 from common.errors import Overloaded
 
 Item = TypeVar("Item")
@@ -27,6 +35,9 @@ _PATIENCE = 3
 class _Waiter(Generic[Item, Result]):
     item: Item
     future: asyncio.Future[Result]
+    since: float
+    request_id: str | None
+    origin: tracing.Origin | None
 
 
 class Batcher(Generic[Item, Result]):
@@ -36,6 +47,7 @@ class Batcher(Generic[Item, Result]):
         self,
         flush: Flush[Item, Result],
         *,
+        name: str,
         max_size: int,
         max_wait: float,
         max_pending: int = 10_000,
@@ -45,6 +57,7 @@ class Batcher(Generic[Item, Result]):
 
         Args:
             flush: does the work of one batch.
+            name: names the batcher in the metrics; a constant.
             max_size: most items of one batch.
             max_wait: seconds the first item of a batch waits for company.
             max_pending: items waiting, not yet being flushed, above which `submit` refuses with `Overloaded`.
@@ -53,6 +66,7 @@ class Batcher(Generic[Item, Result]):
         if max_size < 1 or concurrency < 1 or max_pending < 1 or max_wait < 0:
             raise ValueError("max_size, max_pending and concurrency must be at least 1, max_wait at least 0")
         self._flush = flush
+        self._meter = BatchMeter(name)
         self._max_size = max_size
         self._max_wait = max_wait
         self._max_pending = max_pending
@@ -84,7 +98,8 @@ class Batcher(Generic[Item, Result]):
         if len(self._waiting) >= self._max_pending:
             raise Overloaded(f"{len(self._waiting)} items are already waiting")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiter(item, future))
+        self._waiting.append(_Waiter(item, future, time.monotonic(), correlation.current(), tracing.here()))
+        self._meter.arrived()
         self._schedule()
         return await future
 
@@ -99,7 +114,9 @@ class Batcher(Generic[Item, Result]):
 
     def _forget_gone(self) -> None:
         """Let go of items whose callers were cancelled: they must not keep others out."""
-        self._waiting = deque(waiter for waiter in self._waiting if not waiter.future.done())
+        wanted = deque(waiter for waiter in self._waiting if not waiter.future.done())
+        self._meter.left(len(self._waiting) - len(wanted))
+        self._waiting = wanted
 
     def _schedule(self) -> None:
         """Start what is full; give a started batch its `max_wait` otherwise."""
@@ -119,7 +136,7 @@ class Batcher(Generic[Item, Result]):
                 continue
             self._cancel_timer()
             self._free -= 1
-            task = asyncio.get_running_loop().create_task(self._run(batch))
+            task = asyncio.get_running_loop().create_task(self._run(batch), context=contextvars.Context())
             self._running.add(task)
             task.add_done_callback(self._on_flushed)
 
@@ -136,15 +153,20 @@ class Batcher(Generic[Item, Result]):
 
     def _take(self) -> list[_Waiter[Item, Result]]:
         batch: list[_Waiter[Item, Result]] = []
+        before = len(self._waiting)
         while self._waiting and len(batch) < self._max_size:
             waiter = self._waiting.popleft()
             if not waiter.future.done():  # else its caller was cancelled
                 batch.append(waiter)
+        self._meter.left(before - len(self._waiting))
         return batch
 
     async def _run(self, batch: list[_Waiter[Item, Result]]) -> None:
+        correlation.join(waiter.request_id for waiter in batch)
+        self._meter.began(len(batch), time.monotonic() - batch[0].since)
         try:
-            results = await self._flush([waiter.item for waiter in batch])
+            with tracing.joint("batch", [waiter.origin for waiter in batch], {tracing.BATCH_SIZE: len(batch)}):
+                results = await self._flush([waiter.item for waiter in batch])
             if len(results) != len(batch):
                 raise RuntimeError(f"flush answered {len(results)} results for {len(batch)} items")
         except asyncio.CancelledError:

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 from circuitbreaker import CircuitBreaker
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from common.errors import InfrastructureError, LikenessError
 from common.settings import BreakerSettings
@@ -27,8 +27,12 @@ REDIS: Final = "redis"
 """Asked for cached vectors alone; hints have deadlines of their own."""
 
 OPEN = Gauge(
-    "likeness_breaker_open", "1 while a dependency counts as down and is not asked.", ["service", "dependency"]
+    "likeness_breaker_open",
+    "1 while a dependency counts as down and is not asked.",
+    ["service", "dependency"],
+    multiprocess_mode="livemax",
 )
+OPENINGS = Counter("likeness_breaker_openings", "How often a breaker has opened.", ["service", "dependency"])
 
 log = structlog.get_logger(__name__)
 
@@ -174,9 +178,11 @@ class Breakers:
         """Create the breaker of a dependency, which is down when `failure` is raised."""
         gauge = OPEN.labels(self._service, name)
         gauge.set(0)
+        openings = OPENINGS.labels(self._service, name)
 
         def change(is_open: bool) -> None:
             gauge.set(is_open)
+            openings.inc(is_open)
             self.wake()
 
         self._breakers[name] = Breaker(name, failure, self._settings, change)

@@ -6,6 +6,7 @@ large request waits for those before it, and those after it wait for it.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -52,11 +53,13 @@ class Holding:
 class Budget:
     """An amount to be shared by the tasks of one event loop."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, on_change: Callable[[int], object] = lambda _: None) -> None:
+        """Create a budget, all of it free; `on_change` is told how much is used whenever that changes."""
         if total < 1:
             raise ValueError("a budget needs at least 1")
         self.total = total
         self._free = total
+        self._on_change = on_change
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @property
@@ -91,10 +94,15 @@ class Budget:
         if self._waiting or amount > self._free:
             return None
         self._free -= amount
+        self._on_change(self.used)
         return Share(self, amount)
 
     def _return(self, amount: int) -> None:
         self._free += amount
+        self._hand_out()
+        self._on_change(self.used)
+
+    def _hand_out(self) -> None:
         while self._waiting:
             wanted, granted = self._waiting[0]
             if not granted.cancelled():

@@ -6,8 +6,11 @@ from contextlib import nullcontext
 from typing import Any
 
 import httpx
+import structlog
+from prometheus_client import Gauge, Histogram
 from pydantic import ValidationError
 
+from common import correlation, tracing
 from common.breakers import Breaker
 from common.embedding import TIMEOUT_HEADER, Readiness
 from common.errors import (
@@ -20,8 +23,16 @@ from common.errors import (
     UnknownModel,
     UnsupportedMedia,
 )
+from common.metrics import SECONDS
 from common.settings import EmbedderClientSettings
 from common.tls import verify
+
+CALLS = Gauge("likeness_embedder_calls_in_flight", "Calls to the embedder that run.", multiprocess_mode="livesum")
+CALL_SECONDS = Histogram(
+    "likeness_embedder_call_seconds", "Time of a call to the embedder, failed ones included.", ["path"], buckets=SECONDS
+)
+
+log = structlog.get_logger(__name__)
 
 _CONNECT_TIMEOUT_S = 2.0
 _READY_TIMEOUT_S = 3.0
@@ -89,13 +100,15 @@ class EmbedderLink:
             headers: beside the deadline's.
             rejects_images: whether a 4xx may be about an image in the body.
         """
-        budget = {TIMEOUT_HEADER: str(int(self._timeout_s * 1000))}
-        with self._breaker.guard() if self._breaker else nullcontext():
+        guard = self._breaker.guard() if self._breaker else nullcontext()
+        with tracing.span(f"embedder {method} {path}", "client"), guard:
+            given = {TIMEOUT_HEADER: str(int(self._timeout_s * 1000)), **_trail(), **(headers or {})}
             try:
-                async with asyncio.timeout(self._timeout_s):
-                    response = await self._http.request(
-                        method, path, params=params, content=content, json=json, headers={**budget, **(headers or {})}
-                    )
+                with CALLS.track_inprogress(), CALL_SECONDS.labels(path).time():
+                    async with asyncio.timeout(self._timeout_s):
+                        response = await self._http.request(
+                            method, path, params=params, content=content, json=json, headers=given
+                        )
             except (httpx.HTTPError, TimeoutError) as error:
                 raise EmbedderUnavailable(f"no answer from the embedder: {_say(error)}") from error
             if response.is_server_error:
@@ -103,6 +116,14 @@ class EmbedderLink:
         if response.status_code != httpx.codes.OK:
             raise _error(response, rejects_images=rejects_images)
         return response
+
+
+def _trail() -> dict[str, str]:
+    """Return the headers by which the embedder's log and spans belong to ours."""
+    request_id = correlation.current()
+    if correlation.is_shared():
+        log.info("embedder_asked_for_several")  # with the batch's id, which the embedder logs, and those it is for
+    return tracing.carrier() | ({correlation.HEADER: request_id} if request_id else {})
 
 
 def _error(response: httpx.Response, *, rejects_images: bool) -> Exception:

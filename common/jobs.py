@@ -1,4 +1,8 @@
-"""Hints: Arq jobs that wake a worker. The rows are the truth; a lost, doubled or late hint changes nothing."""
+"""Hints: Arq jobs that wake a worker. The rows are the truth; a lost, doubled or late hint changes nothing.
+
+What belongs to a hint beside its images, the correlation id and the trace it comes from, stands in the job's envelope
+and not among its arguments: workers of releases that know nothing of it don't look there, and would refuse an argument.
+"""
 
 import asyncio
 import json
@@ -8,6 +12,7 @@ from uuid import UUID
 
 import structlog
 from arq.connections import ArqRedis
+from prometheus_client import Counter
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
@@ -15,12 +20,19 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from common import correlation, tracing
 from common.errors import ConfigurationError, QueueUnavailable
 from common.settings import RedisSettings
 
 QUEUE: Final = "likeness:jobs"
 PROCESS_IMAGES: Final = "process_images"
 IDS_PER_JOB: Final = 64
+
+_CARRIED: Final = "carried"
+"""In the envelope, and as the task's keyword argument."""
+HINTED = Counter(
+    "likeness_hinted", "Images that workers were woken for: sent, or lost (the sweep finds them).", ["outcome"]
+)
 
 _HINT_DEADLINE_S = 1.0
 _MAX_CONNECTIONS = 50
@@ -30,13 +42,16 @@ log = structlog.get_logger(__name__)
 
 def serialize(job: dict[str, Any]) -> bytes:
     """Encode a job as JSON: with pickle, whoever can write to Redis could run code here."""
-    return json.dumps(job).encode()
+    arguments = dict(job["k"])
+    carried = arguments.pop(_CARRIED, None)
+    return json.dumps({**job, "k": arguments, **({_CARRIED: carried} if carried else {})}).encode()
 
 
 def deserialize(data: bytes) -> dict[str, Any]:
-    """Decode a job."""
+    """Decode a job; what its envelope carries becomes the argument that `serialize` took it from."""
     job: dict[str, Any] = json.loads(data)
-    return job
+    carried = job.pop(_CARRIED, None)
+    return {**job, "k": {**job["k"], _CARRIED: carried}} if isinstance(carried, dict) else job
 
 
 def create_redis(settings: RedisSettings, *, socket_timeout_s: float = 1.0, retries: int = 1) -> ArqRedis:
@@ -73,11 +88,22 @@ def create_redis(settings: RedisSettings, *, socket_timeout_s: float = 1.0, retr
 async def hint(redis: ArqRedis, ids: Sequence[UUID]) -> None:
     """Wake workers for these images, or log that it did not work: the sweep finds them without."""
     try:
-        async with asyncio.timeout(_HINT_DEADLINE_S):
-            for start in range(0, len(ids), IDS_PER_JOB):
-                await redis.enqueue_job(PROCESS_IMAGES, [str(id_) for id_ in ids[start : start + IDS_PER_JOB]])
+        with tracing.span("redis hint", "producer", {tracing.BATCH_SIZE: len(ids)}):
+            carried = _carry()
+            async with asyncio.timeout(_HINT_DEADLINE_S):
+                for start in range(0, len(ids), IDS_PER_JOB):
+                    some = [str(id_) for id_ in ids[start : start + IDS_PER_JOB]]
+                    await redis.enqueue_job(PROCESS_IMAGES, some, carried=carried)
     except (RedisError, OSError) as error:
+        HINTED.labels("lost").inc(len(ids))
         log.warning("hint_lost", images=len(ids), error=str(error) or type(error).__name__)
+    else:
+        HINTED.labels("sent").inc(len(ids))
+
+
+def _carry() -> dict[str, str]:
+    request_id = correlation.current()
+    return tracing.carrier() | ({correlation.FIELD: request_id} if request_id else {})
 
 
 async def ping(redis: ArqRedis) -> None:

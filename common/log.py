@@ -6,14 +6,31 @@ Use: `log = structlog.get_logger(__name__)`, then a static event name plus field
 
 import logging
 import sys
+from typing import Any
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
+from common import tracing
 from common.settings import LogSettings
+
+_FIRST = ("timestamp", "level", "event")
+
+
+def _add_trace(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Name the trace that a line belongs to, if it is recorded."""
+    return {**event, **tracing.ids()}
+
+
+def _in_order(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Begin a line with what it is about."""
+    first = {name: event.pop(name) for name in _FIRST if name in event}
+    return {**first, **event}
+
 
 _SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
+    _add_trace,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -41,7 +58,7 @@ def configure_logging(settings: LogSettings) -> None:
     rendering: list[Processor] = (
         [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if console
-        else [_JSON_TRACEBACKS, structlog.processors.JSONRenderer()]
+        else [_JSON_TRACEBACKS, _in_order, structlog.processors.JSONRenderer()]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -172,6 +172,17 @@ class LogSettings(BaseModel):
     """Lines for people (`console`) or for machines (`json`)."""
 
 
+class TracingSettings(BaseModel):
+    """OpenTelemetry traces (`TRACING__…`; of all services, and best the same for all)."""
+
+    exporter: Literal["none", "otlp", "console"] = "none"
+    """Where spans go: nowhere, to a collector by OTLP over HTTP, or to stderr, a line each."""
+    endpoint: str = Field(default="http://127.0.0.1:4318/v1/traces", pattern=r"^https?://[^@\s]+$")
+    """The collector. What it wants for a password goes into `OTEL_EXPORTER_OTLP_HEADERS`."""
+    ratio: float = Field(default=1.0, ge=0, le=1)
+    """Share of traces that is recorded."""
+
+
 class ImportSettings(BaseModel):
     """Import by URL (`IMPORT__…`; api and workers both read it). Off: it has workers send requests for strangers."""
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import urllib3
 from minio import Minio
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from prometheus_client import Gauge
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as NoAnswer
 from urllib3.response import BaseHTTPResponse
@@ -29,6 +30,15 @@ THUMBNAILS = "thumbnail/"
 
 MAX_LISTED = 1000
 """Keys of one listing at most: what a server puts into one answer."""
+
+THREADS = Gauge(
+    "likeness_storage_threads", "Calls to the object store that can run at once.", multiprocess_mode="livesum"
+)
+CALLS = Gauge(
+    "likeness_storage_calls_in_flight",
+    "Calls to the object store that run, or wait for a thread.",
+    multiprocess_mode="livesum",
+)
 
 _CHUNK_BYTES = 256 * 1024
 _PAUSES_S = (0.2, 0.4)
@@ -133,6 +143,8 @@ class S3ObjectStore:
         )
         self._timeout_s = settings.timeout_s
         self._threads = ThreadPoolExecutor(settings.max_connections, thread_name_prefix="s3")
+        self._size = settings.max_connections
+        THREADS.inc(self._size)
 
     async def put(self, key: str, data: BinaryIO, size: int, media_type: str) -> None:
         """See `ObjectStore`."""
@@ -210,6 +222,8 @@ class S3ObjectStore:
     async def close(self) -> None:
         """See `ObjectStore`."""
         await asyncio.to_thread(self._threads.shutdown)
+        THREADS.dec(self._size)
+        self._size = 0
         self._pool.clear()
 
     def _read(self, key: str, max_bytes: int) -> bytes:
@@ -227,7 +241,8 @@ class S3ObjectStore:
         deadline = time.monotonic() + timeout_s
         try:
             async with asyncio.timeout(timeout_s):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, _persist, call, deadline)
+                with CALLS.track_inprogress():
+                    return await asyncio.get_running_loop().run_in_executor(self._threads, _persist, call, deadline)
         except S3Error as error:
             if error.code in {"NoSuchKey", "NoSuchObject", "ResourceNotFound"}:
                 raise ObjectNotFound(f"object store: {error.object_name} is not there") from error

@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import uvicorn
 
+from common import tracing
 from common.log import configure_logging
 from common.starting import ending_plainly
 from embedder.main import create_app
@@ -24,15 +25,16 @@ def main() -> None:
     configure_logging(settings.log)
     # open_clip reports each of its steps on the root logger itself, to which alone this filter applies.
     logging.getLogger().addFilter(lambda record: record.levelno >= logging.WARNING)
-    uvicorn.run(
-        create_app(settings),
-        host=settings.embedder.host,
-        port=settings.embedder.port,
-        log_config=None,
-        access_log=False,
-        timeout_keep_alive=_KEEPALIVE_S,
-        timeout_graceful_shutdown=_SHUTDOWN_S,
-    )
+    with tracing.started(settings.tracing, "likeness-embedder"):
+        uvicorn.run(
+            create_app(settings),
+            host=settings.embedder.host,
+            port=settings.embedder.port,
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=_KEEPALIVE_S,
+            timeout_graceful_shutdown=_SHUTDOWN_S,
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Encoded images to model pixels, on a few threads of their own."""
 
 import asyncio
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from common.embedding import PreprocessInfo
@@ -16,10 +18,14 @@ class ImageDecoder:
     The workers' bulk path (`POST /encode/pixels`) does not come through here: they decode in sandboxed processes.
     """
 
-    def __init__(self, policy: ImagePolicy, *, threads: int, max_pending: int) -> None:
+    def __init__(
+        self, policy: ImagePolicy, *, threads: int, max_pending: int, decoded: Callable[[float], object]
+    ) -> None:
+        """Create it; `decoded` is told how many seconds an image took."""
         self._policy = policy
         self._max_pending = max_pending
         self._pending = 0
+        self._decoded = decoded
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="decode")
 
     async def decode(self, data: bytes, preprocess: PreprocessInfo) -> Pixels:
@@ -34,11 +40,13 @@ class ImageDecoder:
         if self._pending >= self._max_pending:
             raise Overloaded(f"{self._pending} images are already being decoded")
         self._pending += 1
+        start = time.perf_counter()
         try:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._executor, self._decode, data, preprocess)
         finally:
             self._pending -= 1
+            self._decoded(time.perf_counter() - start)
 
     def close(self) -> None:
         """Let the threads end; what has not begun is dropped."""

@@ -12,7 +12,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
+from common.error_metrics import count_error
 from common.errors import (
     ConfigurationError,
     ImageRejected,
@@ -78,10 +80,10 @@ def install_error_handlers(app: FastAPI) -> None:
     app.exception_handler(TimeoutError)(_on_timeout)
     app.exception_handler(RequestValidationError)(_on_validation_error)
     app.exception_handler(HTTPException)(_on_http_exception)
-    app.exception_handler(Exception)(_on_unexpected)
 
 
 def _on_likeness_error(request: Request, error: LikenessError) -> JSONResponse:
+    count_error("embedder", error)
     status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), HTTPStatus.INTERNAL_SERVER_ERROR)
     headers = {"Retry-After": str(math.ceil(error.retry_after))} if isinstance(error, Overloaded) else None
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and error.code != NOT_READY:  # the service itself logged why
@@ -112,5 +114,9 @@ def _on_http_exception(request: Request, error: HTTPException) -> JSONResponse:
     return refusal(request.url.path, error.status_code, code, error.detail, dict(error.headers or {}))
 
 
-def _on_unexpected(request: Request, _error: Exception) -> JSONResponse:
-    return refusal(request.url.path, HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "something went wrong here")
+async def answer_defect(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer what nobody had thought of."""
+    answer = refusal(
+        scope["path"], HTTPStatus.INTERNAL_SERVER_ERROR, LikenessError.default_code, "something went wrong here"
+    )
+    await answer(scope, receive, send)

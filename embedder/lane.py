@@ -1,6 +1,7 @@
 """Items of concurrent requests on their way through the model, in batches."""
 
 import asyncio
+import contextvars
 import functools
 import time
 from collections.abc import Callable, Sequence
@@ -63,11 +64,15 @@ class Lane(Generic[Item, Row]):
         self._metrics = metrics
         self._max_pending = max_pending
         self._batcher: Batcher[_Queued[Item], Row] = Batcher(
-            self._flush, max_size=max_batch, max_wait=max_wait_s, max_pending=max_pending, concurrency=ahead
+            self._flush,
+            name=f"embedder_{name.kind}_{name.priority}",
+            max_size=max_batch,
+            max_wait=max_wait_s,
+            max_pending=max_pending,
+            concurrency=ahead,
         )
         self.last_success = time.monotonic()
         """When a batch last came back from the model."""
-        metrics.watch_pending(name, lambda: self._batcher.pending)
 
     async def encode(self, items: Sequence[Item], deadline: float | None = None) -> list[Row]:
         """Embed items; row i of the answer belongs to item i.
@@ -104,7 +109,8 @@ class Lane(Generic[Item, Row]):
 
     async def _flush(self, queued: list[_Queued[Item]]) -> list[Row | Exception]:
         urgent = self._name.priority is Priority.INTERACTIVE
-        return await self._thread.run(functools.partial(self._run, queued), urgent=urgent)
+        inside = contextvars.copy_context()  # what is logged on the thread names the requests, too
+        return await self._thread.run(functools.partial(inside.run, self._run, queued), urgent=urgent)
 
     def _run(self, queued: list[_Queued[Item]]) -> list[Row | Exception]:
         """Run the model, on its thread, on the items that are still wanted."""

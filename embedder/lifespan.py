@@ -25,6 +25,7 @@ def create_lifespan(settings: Settings, metrics: Metrics, load: LoadModel) -> Li
                 settings.upload,
                 threads=settings.embedder.decode_threads,
                 max_pending=settings.embedder.max_pending,
+                decoded=metrics.decoded,
             )
             stack.callback(decoder.close)
             service = EmbedderService(settings.embedder, metrics, load)

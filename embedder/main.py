@@ -1,11 +1,15 @@
 """The embedder's application."""
 
+from functools import partial
+
 from fastapi import FastAPI
 
 from common.budget import Budget
 from common.embedding import MAX_IMAGES, MAX_TEMPLATE_CHARS, MAX_TEXT_CHARS, MAX_TEXTS
+from common.error_metrics import count_error
+from common.trail import RequestTrail
 from embedder import openai_api, probes, routes
-from embedder.errors import OPENAI_PREFIX, install_error_handlers
+from embedder.errors import OPENAI_PREFIX, answer_defect, install_error_handlers
 from embedder.lifespan import create_lifespan
 from embedder.metrics import Metrics
 from embedder.middleware import BodyLimit, CancelAbandoned, RequestMetrics
@@ -38,6 +42,7 @@ def create_app(settings: Settings, load: LoadModel = _load_with_torch) -> FastAP
     memory = Budget(settings.embedder.bytes_in_flight)
     app.add_middleware(BodyLimit, limits=_body_limits(settings), default=_FORM_OVERHEAD, memory=memory)
     app.add_middleware(RequestMetrics, metrics=metrics)
+    app.add_middleware(RequestTrail, defect=answer_defect, on_defect=partial(count_error, "embedder"))
     return app
 
 

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.budget import Budget
 from common.errors import Overloaded
+from common.metrics import UNMATCHED
 from embedder.errors import refusal
 from embedder.metrics import Metrics
 
@@ -157,5 +158,5 @@ class RequestMetrics:
             status = 500
             raise
         finally:
-            route = getattr(scope.get("route"), "path", "unmatched")
-            self._metrics.request(scope["method"], route, status, time.perf_counter() - start)
+            route = getattr(scope.get("route"), "path", UNMATCHED)
+            self._metrics.http.answered(scope["method"], route, status, time.perf_counter() - start)

@@ -1,9 +1,9 @@
 """Liveness, readiness, metrics."""
 
 from fastapi import APIRouter, Response, status
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from common.embedding import Readiness
+from common.exposition import MEDIA_TYPE
 from embedder.dependencies import MetricsDep, ServiceDep
 
 router = APIRouter()
@@ -27,4 +27,4 @@ async def get_ready(service: ServiceDep, response: Response) -> Readiness:
 @router.get("/metrics", response_class=Response)
 async def get_metrics(metrics: MetricsDep) -> Response:
     """Expose the metrics to Prometheus."""
-    return Response(metrics.expose(), media_type=CONTENT_TYPE_LATEST)
+    return Response(metrics.expose(), media_type=MEDIA_TYPE)

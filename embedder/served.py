@@ -98,4 +98,5 @@ class ServedModel:
         self.standing = Readiness(status="ready", detail=f"serving {info.label}", model=info)
         if info.demo:
             log.warning("demo_model", advice="it knows drawn shapes only; configure EMBEDDER__MODEL for real pictures")
+        self._metrics.served(info)
         log.info("model_ready", model=info.label, device=info.device, precision=info.precision, dim=info.dim)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic_settings import NoDecode
 
 from common.embedding import MAX_IMAGES, MAX_TEXTS
-from common.settings import ImagePolicy, LogSettings, ServiceSettings
+from common.settings import ImagePolicy, LogSettings, ServiceSettings, TracingSettings
 
 _HUB_PREFIX = "hf-hub:"
 
@@ -100,3 +100,4 @@ class Settings(ServiceSettings):
     embedder: EmbedderSettings = EmbedderSettings()
     upload: ImagePolicy = ImagePolicy()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()

@@ -25,6 +25,7 @@ from common.vectors.factory import create_vector_index
 from worker.audit.audit import Audits
 from worker.audit.schedule import AuditSchedule
 from worker.calibration import Calibrations
+from worker.census import CensusTaker
 from worker.decode_pool import DecodeLimits, DecodePool
 from worker.downloads import Downloads
 from worker.duplicates.loop import Duplicates
@@ -70,6 +71,7 @@ class WorkerContext:
     audit_schedule: AuditSchedule
     downloads: Downloads
     duplicates: Duplicates
+    census: CensusTaker
 
 
 def worker_name() -> str:
@@ -92,8 +94,11 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
     async with AsyncExitStack() as stack:
         breakers = Breakers("worker", settings.breakers)
         # None for the database: a refused last word on an attempt would let the lease run out, and cost a try.
-        database = Database(settings.database)
+        database = Database(settings.database, name="worker")
         stack.push_async_callback(database.close)
+        # Of its own: the census keeps its connection.
+        counting = Database(settings.database.model_copy(update={"pool_size": 1}), name="census")
+        stack.push_async_callback(counting.close)
         storage = GuardedObjectStore(S3ObjectStore(settings.s3), breakers.create(STORAGE, StorageUnavailable))
         stack.push_async_callback(storage.close)
         if vectors is None:
@@ -118,8 +123,7 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
         moves = Moves(database, worker_name(), lease)
         stack.push_async_callback(moves.close)
         leases = Leases(moves, lease)
-        memory = Budget(settings.worker.bytes_in_flight)
-        BYTES_IN_FLIGHT.set_function(lambda: memory.used)
+        memory = Budget(settings.worker.bytes_in_flight, BYTES_IN_FLIGHT.set)
         served_models = ServedModels(embedder)
         stages = arrange(
             [
@@ -182,6 +186,7 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
             audit_schedule=_create_schedule(settings.worker, database, breakers),
             downloads=_create_downloads(settings, internet, database, storage, pipeline, breakers),
             duplicates=duplicates,
+            census=CensusTaker(counting, interval_s=settings.worker.sweep_interval_s),
         )
 
 

@@ -14,15 +14,19 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from common import correlation, tracing
 from common.db import imports, tombstones
 from common.db.engine import Database
 from common.db.imports import Download, DownloadClaim
 from common.db.lifecycle import LEASE
+from common.error_metrics import count_error, labels_of
 from common.errors import ImageRejected, InfrastructureError, LikenessError, OwnershipLost, StorageUnavailable
 from common.received import ReceivedFile, screen
 from common.settings import ImagePolicy, ImportSettings
+from common.status import ImageStatus
 from common.storage import ObjectStore, object_key
-from worker.metrics import DOWNLOADS
+from common.transitions import Move, log_moves
+from worker.metrics import DOWNLOADS, RETRIES
 from worker.retry import GiveUp, decide_retry
 from worker.url_fetch import Fetcher
 
@@ -92,11 +96,13 @@ class Downloads:
     async def run_next(self) -> bool:
         """Download what has been due for longest; False: nothing is."""
         async with self._database.begin() as session:
-            await imports.bury(session)
+            buried = await imports.bury(session)
             claim = await imports.claim(session, self._hidden)
+        log_moves(buried.values())
         if claim is None:
             return False
-        with structlog.contextvars.bound_contextvars(image_id=str(claim.id), attempt=claim.attempt):
+        named = structlog.contextvars.bound_contextvars(image_id=str(claim.id), attempt=claim.attempt)
+        with correlation.bound(correlation.create()), named, tracing.span("download"):
             await self._attempt(claim)
         return True
 
@@ -135,6 +141,7 @@ class Downloads:
                 await imports.bury_remains(session, claim, download.sha256)
         if not kept:
             raise OwnershipLost(f"download of image {claim.id}, attempt {claim.attempt}")
+        _move(claim, ImageStatus.PENDING).log()
 
     async def _settle(self, claim: DownloadClaim, error: Exception) -> None:
         """Write down what a failure means for the image."""
@@ -147,10 +154,16 @@ class Downloads:
         )
         defect = None if isinstance(error, LikenessError) else error
         log.info("download_failed", code=code, error=str(error), final=isinstance(verdict, GiveUp), exc_info=defect)
+        count_error("worker", error)
         if isinstance(verdict, GiveUp):
             code, message = verdict.code, verdict.message
-            await self._write("failed", lambda session: imports.fail(session, claim, self._worker, code, message))
+            await self._write(
+                "failed",
+                lambda session: imports.fail(session, claim, self._worker, code, message),
+                _move(claim, ImageStatus.ERROR, code),
+            )
         else:
+            RETRIES.labels(*labels_of(error)).inc()
             await self._put_back(claim, verdict.delay, refund=verdict.refund, code=code)
 
     async def _put_back(self, claim: DownloadClaim, delay: timedelta, *, refund: bool, code: str) -> None:
@@ -159,14 +172,18 @@ class Downloads:
             lambda session: imports.postpone(session, claim, self._worker, delay, refund=refund, code=code),
         )
 
-    async def _write(self, outcome: str, move: Callable[[AsyncSession], Awaitable[bool]]) -> None:
+    async def _write(
+        self, outcome: str, write: Callable[[AsyncSession], Awaitable[bool]], move: Move | None = None
+    ) -> None:
         """Write an attempt's end; if that fails, it is claimed again when its time is over."""
         try:
             async with self._database.begin() as session:
-                owned = await move(session)
+                owned = await write(session)
         except InfrastructureError as error:
             log.warning("end_not_written", outcome=outcome, error=str(error))
-            owned, outcome = True, "unwritten"
+            owned, outcome, move = True, "unwritten", None
+        if owned and move is not None:
+            move.log()
         self._end(outcome if owned else "ownership_lost")
 
     def _end(self, outcome: str) -> None:
@@ -178,3 +195,7 @@ class Downloads:
         processing = asyncio.ensure_future(self._process([image_id]))
         self._processing.add(processing)
         processing.add_done_callback(self._processing.discard)
+
+
+def _move(claim: DownloadClaim, after: ImageStatus, code: str | None = None) -> Move:
+    return Move(claim.id, ImageStatus.CREATED, after, claim.attempt, code)

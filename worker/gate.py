@@ -36,7 +36,7 @@ class Gate:
         """
         self._breakers = breakers
         self._find_embedded = find_embedded
-        self._asking: Batcher[UUID, bool] = Batcher(self._ask, max_size=_BATCH, max_wait=_WAIT_S)
+        self._asking: Batcher[UUID, bool] = Batcher(self._ask, name="gate", max_size=_BATCH, max_wait=_WAIT_S)
         self._is_open = False
 
     @asynccontextmanager

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -12,8 +11,10 @@ from starlette.routing import Route
 
 from common.breakers import DATABASE, EMBEDDER, STORAGE, VECTORS
 from common.embedding import ModelInfo
+from common.exposition import MEDIA_TYPE, expose
 from common.readiness import Dependency, Ready, probe, probe_embedder
 from common.serving import serving
+from common.trail import RequestTrail
 from worker.context import WorkerContext
 from worker.settings import PipelineSettings
 
@@ -30,10 +31,10 @@ async def serve_health(context: WorkerContext, settings: PipelineSettings) -> As
         return Ready.of(dependencies, model).response()
 
     async def metrics(_: Request) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(expose(), media_type=MEDIA_TYPE)
 
     app = Starlette(routes=[Route("/health", health), Route("/ready", ready), Route("/metrics", metrics)])
-    async with serving(app, settings.health_host, settings.health_port):
+    async with serving(RequestTrail(app), settings.health_host, settings.health_port):
         yield
 
 

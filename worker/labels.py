@@ -32,7 +32,9 @@ class Labels:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._sightings: Batcher[Sighting, Kept] = Batcher(self._flush, max_size=_BATCH, max_wait=_WAIT_S)
+        self._sightings: Batcher[Sighting, Kept] = Batcher(
+            self._flush, name="labels", max_size=_BATCH, max_wait=_WAIT_S
+        )
 
     async def keep(self, work: Work, source: str, scores: Mapping[str, float], *, hide: bool | None = None) -> None:
         """Replace what a stage has seen in an image before; the same again changes nothing.

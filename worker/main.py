@@ -10,7 +10,7 @@ import structlog
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
-from common import jobs
+from common import jobs, tracing
 from common.errors import LikenessError
 from common.log import configure_logging
 from common.settings import RedisSettings
@@ -49,6 +49,7 @@ async def run_worker(context: WorkerContext, settings: WorkerSettings, stop: asy
                 loops.create_task(context.audit_schedule.run()),
                 loops.create_task(context.downloads.run()),
                 loops.create_task(context.duplicates.run()),
+                loops.create_task(context.census.run()),
                 loops.create_task(_take_hints(context, settings.redis)),
                 loops.create_task(beat(redis, worker_name(), context.breakers)),
             ]
@@ -155,7 +156,8 @@ def main() -> None:
         settings = WorkerSettings()
     configure_logging(settings.log)
     try:
-        asyncio.run(_main(settings))
+        with tracing.started(settings.tracing, "likeness-worker"):
+            asyncio.run(_main(settings))
     except LikenessError as error:
         log.error("worker_cannot_start", code=error.code, error=str(error))  # noqa: TRY400 - the message says it all
         raise SystemExit(1) from None

@@ -14,8 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from common.batcher import Batcher
 from common.db import embedding_models, embeddings, lifecycle, reembeds
 from common.db.engine import Database
-from common.db.lifecycle import LEASE, Claim, Failure, Fence, Finish, Release
+from common.db.lifecycle import LEASE, Claim, Failure, Fence, Finish, Finished, Release
 from common.errors import OwnershipLost
+from common.transitions import Move
+from worker.metrics import QUEUE_SECONDS, SEARCHABLE_SECONDS
 from worker.work import Work
 
 _BATCH = 64
@@ -34,7 +36,8 @@ class _Embedded:
 class Moves:
     """Claims images for one worker and moves them on.
 
-    Every move but `claim` raises `OwnershipLost` when another attempt has taken the image over.
+    Every move but `claim` raises `OwnershipLost` when another attempt has taken the image over. What was moved is told
+    to the log here, by each image's own task: a statement is for many, with different correlation ids.
     """
 
     def __init__(self, database: Database, worker: str, lease: timedelta = LEASE) -> None:
@@ -48,36 +51,44 @@ class Moves:
         self._database = database
         self._worker = worker
         self._lease = lease
-        self._claims: Batcher[UUID, Work | None] = Batcher(self._flush_claims, max_size=_BATCH, max_wait=_WAIT_S)
-        self._embedded = self._fenced(self._save_and_advance, fence=lambda item: item.fence)
-        self._finishes: Batcher[Finish, bool] = Batcher(self._flush_finishes, max_size=_BATCH, max_wait=_WAIT_S)
-        self._failures = self._fenced(lifecycle.fail, fence=lambda item: item.fence)
-        self._releases = self._fenced(lifecycle.release, fence=lambda item: item.fence)
+        self._claims: Batcher[UUID, Work | None] = Batcher(
+            self._flush_claims, name="claim", max_size=_BATCH, max_wait=_WAIT_S
+        )
+        self._embedded = self._fenced("keep_vectors", self._save_and_advance, fence=lambda item: item.fence)
+        self._finishes: Batcher[Finish, Finished] = Batcher(
+            self._flush_finishes, name="finish", max_size=_BATCH, max_wait=_WAIT_S
+        )
+        self._failures = self._fenced("fail", lifecycle.fail, fence=lambda item: item.fence)
+        self._releases = self._fenced("release", lifecycle.release, fence=lambda item: item.fence)
 
     async def claim(self, image_id: UUID) -> Work | None:
         """Claim an image if it is due, for the models that are live now; None if it is not, or someone else has it."""
-        return await self._claims.submit(image_id)
+        work = await self._claims.submit(image_id)
+        if work is not None:
+            work.claim.move.log()
+        return work
 
     async def keep_vectors(self, claim: Claim, vectors: Mapping[int, NDArray[np.float32]]) -> None:
         """Save the vectors, by model id, and `embedding` → `indexing`, in one transaction."""
-        await self._embedded.submit(_Embedded(claim.fence, claim.sha256, vectors))
+        (await self._embedded.submit(_Embedded(claim.fence, claim.sha256, vectors))).log()
 
     async def finish(self, claim: Claim, model_ids: Collection[int]) -> bool:
         """`indexing` → `done`, once the point is in the collections of these models; False: another one is active now.
 
         Then the image is `pending` again, and costs no try.
         """
-        return await self._finishes.submit(Finish(claim.fence, claim.payload_version, tuple(model_ids)))
+        finished = await self._finishes.submit(Finish(claim.fence, claim.payload_version, tuple(model_ids)))
+        finished.move.log()
+        return finished.done
 
     async def fail(self, failure: Failure) -> None:
         """→ `error`. PostgreSQL keeps no NUL in a text, and would refuse those that fail at the same time as well."""
-        await self._failures.submit(
-            replace(failure, message=failure.message.replace("\0", "\N{REPLACEMENT CHARACTER}"))
-        )
+        written = replace(failure, message=failure.message.replace("\0", "\N{REPLACEMENT CHARACTER}"))
+        (await self._failures.submit(written)).log()
 
     async def release(self, release: Release) -> None:
         """→ `pending`, to run later."""
-        await self._releases.submit(release)
+        (await self._releases.submit(release)).log()
 
     async def renew(self, fences: Sequence[Fence]) -> set[UUID]:
         """Renew leases; return the images that are still owned."""
@@ -96,17 +107,23 @@ class Moves:
             claims = await lifecycle.claim(session, list(set(ids)), self._worker, self._lease, model_id=active)
             hashes = [claim.sha256 for claim in claims]
             known = {model.id: await embeddings.find(session, model.id, hashes) for model in models}
+        for claim in claims:
+            if claim.waited_s is not None:
+                QUEUE_SECONDS.observe(claim.waited_s)
         claimed = {claim.id: Work(claim, models, vectors=_of_hash(known, claim.sha256)) for claim in claims}
         # Of two submissions of one id, one gets the work.
         return [claimed.pop(id_, None) for id_ in ids]
 
-    async def _flush_finishes(self, items: list[Finish]) -> list[bool | Exception]:
+    async def _flush_finishes(self, items: list[Finish]) -> list[Finished | Exception]:
         async with self._database.begin() as session:
             finished = await lifecycle.finish(session, items)
             await reembeds.catch_up(session, {id_ for end in finished.values() for id_ in end.lacking})
-        return [finished[item.fence.id].done if item.fence.id in finished else _lost(item.fence) for item in items]
+        for end in finished.values():
+            if end.first_done_s is not None:
+                SEARCHABLE_SECONDS.observe(end.first_done_s)
+        return [finished.get(item.fence.id) or _lost(item.fence) for item in items]
 
-    async def _save_and_advance(self, session: AsyncSession, items: Sequence[_Embedded]) -> set[UUID]:
+    async def _save_and_advance(self, session: AsyncSession, items: Sequence[_Embedded]) -> Mapping[UUID, Move]:
         # Of owned images alone: the vector of a deleted one, whose thumbnail may be purged, must not come back.
         owned = await lifecycle.advance(session, [item.fence for item in items])
         kept = [item for item in items if item.fence.id in owned]
@@ -116,16 +133,19 @@ class Moves:
         return owned
 
     def _fenced(
-        self, move: Callable[[AsyncSession, Sequence[Item]], Awaitable[set[UUID]]], fence: Callable[[Item], Fence]
-    ) -> Batcher[Item, None]:
+        self,
+        name: str,
+        move: Callable[[AsyncSession, Sequence[Item]], Awaitable[Mapping[UUID, Move]]],
+        fence: Callable[[Item], Fence],
+    ) -> Batcher[Item, Move]:
         """Coalesce a fenced move, which answers the images it moved; for the others the ownership was lost."""
 
-        async def flush(items: list[Item]) -> list[Exception | None]:
+        async def flush(items: list[Item]) -> list[Move | Exception]:
             async with self._database.begin() as session:
-                owned = await move(session, items)
-            return [None if held.id in owned else _lost(held) for held in map(fence, items)]
+                moved = await move(session, items)
+            return [moved.get(held.id) or _lost(held) for held in map(fence, items)]
 
-        return Batcher(flush, max_size=_BATCH, max_wait=_WAIT_S)
+        return Batcher(flush, name=name, max_size=_BATCH, max_wait=_WAIT_S)
 
 
 def _of_hash(known: Mapping[int, Mapping[str, NDArray[np.float32]]], sha256: str) -> dict[int, NDArray[np.float32]]:

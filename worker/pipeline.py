@@ -1,6 +1,7 @@
 """One image from claim to `done`: the stages in order, and what happens when one fails."""
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing
@@ -10,12 +11,14 @@ from uuid import UUID
 
 import structlog
 
+from common import correlation, tracing
 from common.budget import Budget
 from common.db.lifecycle import Failure, Release
+from common.error_metrics import count_error, labels_of
 from common.errors import InfrastructureError, LikenessError, OwnershipLost
 from worker.gate import Gate
 from worker.leases import Leases
-from worker.metrics import IN_FLIGHT, OUTCOMES, STAGE_SECONDS
+from worker.metrics import IN_FLIGHT, OUTCOMES, RETRIES, STAGE_SECONDS
 from worker.moves import Moves
 from worker.retry import GiveUp, decide_retry, must_run_alone
 from worker.work import Stage, Work
@@ -73,10 +76,15 @@ class Pipeline:
         """Start an image unless it is on its way here already; its task outlives the job that brought the hint."""
         if image_id in self._tasks:
             return self._tasks[image_id]
-        task = asyncio.create_task(self._process(image_id), name=f"image {image_id}")
+        task = asyncio.create_task(self._follow(image_id), name=f"image {image_id}")
         self._tasks[image_id] = task
         task.add_done_callback(lambda _: self._tasks.pop(image_id, None))
         return task
+
+    async def _follow(self, image_id: UUID) -> None:
+        """Process an image under its hint's correlation id; one that the sweep brought gets its own."""
+        with correlation.bound(None), tracing.span("image", attributes={tracing.IMAGE_ID: str(image_id)}):
+            await self._process(image_id)
 
     async def _process(self, image_id: UUID) -> None:
         async with self._turn(image_id, 1):
@@ -135,7 +143,7 @@ class Pipeline:
             for stage in self._stages:
                 if not self._leases.holds(work.claim.fence):
                     raise OwnershipLost(f"the lease of attempt {work.claim.attempt} was lost before {stage.name}")
-                with STAGE_SECONDS.labels(stage.name).time():
+                with STAGE_SECONDS.labels(stage.name).time(), tracing.span(f"stage {stage.name}"):
                     await stage.run(work)
             done = await self._moves.finish(work.claim, work.indexed)
         except OwnershipLost:
@@ -160,10 +168,12 @@ class Pipeline:
             tries_left=claim.tries_left,
             jitter=random.random(),  # noqa: S311
         )
+        count_error("worker", error)
         if isinstance(verdict, GiveUp):
             log.info("image_failed", code=verdict.code, message=verdict.message, exc_info=_if_defect(error, code))
             await self._write(self._moves.fail(Failure(claim.fence, verdict.code, verdict.message)), "failed")
             return
+        RETRIES.labels(*labels_of(error)).inc()
         log.warning("image_postponed", code=code, error=str(error), exc_info=_if_defect(error, code))
         await self._give_back(work, verdict.delay, refund=verdict.refund, code=code)
 
@@ -183,7 +193,8 @@ class Pipeline:
 
     def _end(self, outcome: str) -> None:
         OUTCOMES.labels(outcome).inc()
-        log.info("attempt_ended", outcome=outcome)
+        # The others have moved the image, which has a line already.
+        log.log(logging.INFO if outcome == "ownership_lost" else logging.DEBUG, "attempt_ended", outcome=outcome)
 
 
 def _named(work: Work) -> AbstractContextManager[object]:

@@ -20,6 +20,7 @@ from common.settings import (
     S3Settings,
     SearchLogSettings,
     ServiceSettings,
+    TracingSettings,
 )
 
 
@@ -74,3 +75,4 @@ class WorkerSettings(ServiceSettings):
     search_log: SearchLogSettings = SearchLogSettings()
     duplicates: DuplicateSettings = DuplicateSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()

@@ -17,9 +17,11 @@ from common.errors import InfrastructureError
 from common.payloads import sync_payload
 from common.purge import Purge
 from common.settings import SEARCHES_KEPT
+from common.status import ImageStatus
 from common.storage import ObjectStore
+from common.transitions import DELETED, Move, log_moves
 from common.vectors.base import VectorIndex
-from worker.metrics import SWEPT
+from worker.metrics import SWEEP_FAILURES, SWEPT
 from worker.pipeline import Pipeline
 
 log = structlog.get_logger(__name__)
@@ -91,6 +93,7 @@ class Sweeper:
         try:
             healed = await step()
         except InfrastructureError as error:
+            SWEEP_FAILURES.labels(kind).inc()
             log.warning("sweep_step_failed", step=kind, code=error.code, error=str(error))
             return
         if healed:
@@ -99,7 +102,9 @@ class Sweeper:
 
     async def _bury(self) -> int:
         async with self._database.begin() as session:
-            return len(await lifecycle.bury(session))
+            buried = await lifecycle.bury(session)
+        log_moves(buried.values())
+        return len(buried)
 
     async def _resume(self, overdue: timedelta) -> int:
         resumed = 0
@@ -121,8 +126,12 @@ class Sweeper:
         stored = await self._storage.find(image.object_key)
         async with self._database.begin() as session:
             if stored is not None and stored.size == image.byte_size:
-                return bool(await lifecycle.mark_stored(session, [image.id]))
-            return await images.expire_unsettled(session, image.id, older_than=UPLOAD_EXPIRY)
+                moves = list((await lifecycle.mark_stored(session, [image.id])).values())
+            else:
+                expired = await images.expire_unsettled(session, image.id, older_than=UPLOAD_EXPIRY)
+                moves = [Move(image.id, ImageStatus.CREATED, DELETED)] if expired else []
+        log_moves(moves)
+        return bool(moves)
 
     async def _forget_searches(self) -> int:
         async with self._database.begin() as session:

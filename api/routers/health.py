@@ -3,10 +3,10 @@
 import asyncio
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from common import jobs
 from common.breakers import DATABASE, EMBEDDER, REDIS, STORAGE, VECTORS, Breakers
+from common.exposition import MEDIA_TYPE, expose
 from common.readiness import Ready, find_live_models, probe, probe_embedder
 
 router = APIRouter(tags=["health"])
@@ -40,4 +40,4 @@ async def ready(request: Request) -> Response:
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 async def metrics() -> Response:
     """Answer this process's metrics in Prometheus' text format."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(expose(), media_type=MEDIA_TYPE)

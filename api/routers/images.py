@@ -39,6 +39,7 @@ from common.db.images import ImageFilter
 from common.errors import Conflict, InvalidInput
 from common.payloads import try_sync_payload
 from common.status import ImageStatus
+from common.transitions import DELETED, Move, log_moves
 
 router = APIRouter(prefix="/images", tags=["images"], max_body_size=MAX_BODY_BYTES)
 
@@ -123,6 +124,7 @@ async def delete_image(image_id: UUID, database: DatabaseDep, owner: OwnerDep, p
     """Remove an image for good: its row, its vector and, when no other image has the same bytes, these."""
     async with database.begin() as session:
         sha256 = await images.delete(session, owner, image_id)
+    Move(image_id, None, DELETED).log()
     if sha256 is not None:
         await purge.try_now(image_id, sha256)
 
@@ -142,6 +144,7 @@ async def requeue_image(image_id: UUID, request: Request, database: DatabaseDep,
             raise Conflict(f"image {image_id} is {image.status}; only `error` can be requeued", code="image_not_failed")
         await session.refresh(image)
         model = await embedding_models.find_active(session)
+    log_moves(moved.values())
     await jobs.hint(request.state.redis, [image_id])
     return ImageOut.of(image, model)
 

@@ -17,6 +17,7 @@ from api.ingestion import Accepted, Rejected
 from api.schemas.images import AcceptedImage, RejectedFile, UploadFields, UploadOut
 from api.schemas.problem import problems
 from api.uploads import receive_form
+from common.error_metrics import count_error
 from common.errors import InvalidInput
 
 router = APIRouter(tags=["images"])
@@ -103,6 +104,8 @@ def _parse_json(name: str, text: str) -> Any:
 
 def answer(accepted: Sequence[Accepted], rejected: Sequence[Rejected]) -> Response:
     """Tell what became of each file; when none was accepted, as a problem."""
+    for item in rejected:
+        count_error("api", item.error)
     out = UploadOut(
         images=[
             AcceptedImage(

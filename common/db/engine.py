@@ -15,8 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import greenlet_spawn
 
+from common import tracing
 from common.breakers import Breaker
+from common.db.pool_metrics import PoolMeter
 from common.errors import ConfigurationError, DatabaseUnavailable
+from common.metrics import OTHER
 from common.settings import DatabaseSettings
 
 Connection = TypeVar("Connection")
@@ -53,13 +56,14 @@ _TRUST = ContextVar("trust", default=False)
 class Database:
     """PostgreSQL: transactions on a bounded pool, every call under a deadline."""
 
-    def __init__(self, settings: DatabaseSettings, breaker: Breaker | None = None) -> None:
+    def __init__(self, settings: DatabaseSettings, breaker: Breaker | None = None, *, name: str = OTHER) -> None:
         """Create the pool; nothing is connected yet.
 
         Args:
             settings: where the server is, and how long calls may take.
             breaker: opens when no connection can be had. What fails later in a transaction (a deadlock, a slow
                 statement) does not say that the server is down.
+            name: of the pool in the metrics; a constant.
 
         Raises:
             ConfigurationError: the address is none.
@@ -69,6 +73,7 @@ class Database:
         if breaker is not None:
             breaker.probe_with(self._probe)
         self._engine = _create_engine(settings)
+        self._meter = PoolMeter(name, settings.pool_size)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
         reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._readers = async_sessionmaker(reading, expire_on_commit=False)
@@ -90,10 +95,11 @@ class Database:
         Raises:
             DatabaseUnavailable: as `begin`.
         """
-        with _translated():
+        with tracing.span("postgresql read", "client"), _translated():
             async with self._readers() as session:
                 await self._connected(session.connection)
-                yield session
+                with self._meter.holding():
+                    yield session
 
     async def fetch(self, statement: str, *values: Any) -> list[asyncpg.Record]:
         """Run one statement that reads, in the driver's own words (`$1`), past SQLAlchemy: for what has to be fast.
@@ -103,7 +109,7 @@ class Database:
         Raises:
             DatabaseUnavailable: as `begin`.
         """
-        with _translated():
+        with tracing.span("postgresql read", "client"), _translated():
             try:
                 with _trusting():
                     return await self._fetch(statement, values)
@@ -118,26 +124,29 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+        self._meter.closed()
 
     @asynccontextmanager
     async def _transaction(self, *, guarded: bool) -> AsyncIterator[AsyncSession]:
-        with _translated():
+        with tracing.span("postgresql transaction", "client"), _translated():
             async with self._sessions.begin() as session:
                 await self._connected(session.connection, guarded=guarded)
-                yield session
+                with self._meter.holding():
+                    yield session
 
     async def _fetch(self, statement: str, values: Sequence[Any]) -> list[asyncpg.Record]:
         connection = await self._connected(self._engine.raw_connection)
         driver: Any = connection.driver_connection
         try:
-            rows: list[asyncpg.Record] = await driver.fetch(statement, *values)
+            with self._meter.holding():
+                rows: list[asyncpg.Record] = await driver.fetch(statement, *values)
         finally:
             await asyncio.shield(greenlet_spawn(connection.close))
         return rows
 
     async def _connected(self, connect: Callable[[], Awaitable[Connection]], *, guarded: bool = True) -> Connection:
         guard = self._breaker.guard() if guarded and self._breaker is not None else nullcontext()
-        with guard, _translated():
+        with guard, _translated(), self._meter.connecting():
             async with asyncio.timeout(self._connect_timeout_s):
                 try:
                     return await connect()

@@ -11,11 +11,12 @@ from sqlalchemy import func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from common.db import likenesses
+from common.db import likenesses, transitions
 from common.db.criteria import NEVER
 from common.db.lifecycle import LEASE
 from common.db.models import OWNER, Folder, Image, ImageEvent, Tombstone
 from common.errors import NotFound
+from common.status import ImageStatus
 
 GRACE = 2 * LEASE
 """How long a deleted image is remembered: no worker can still be writing what belonged to it after this."""
@@ -112,6 +113,7 @@ async def _insert(session: AsyncSession, uploads: Sequence[NewImage]) -> set[UUI
             select(Image.id, Image.status, Image.attempt).where(Image.id.in_(inserted)),
         )
     )
+    transitions.note(session, [(transitions.NEW, ImageStatus.CREATED)] * len(inserted))
     return inserted
 
 

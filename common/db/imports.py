@@ -14,11 +14,13 @@ from sqlalchemy import func, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from common.db import transitions
 from common.db.images import GRACE
-from common.db.lifecycle import LOG_MOVES, OUTAGE
+from common.db.lifecycle import LOG_MOVES, MS_SINCE, OUTAGE, moved
 from common.db.models import TRIES, Image, ImageEvent, Tombstone
 from common.imaging import Header
 from common.storage import object_key
+from common.transitions import Move
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ RETURNING images.id, attempt, tries_left, folder_id, source_url"""  # noqa: S608
 _BURY = text(
     f"""
 WITH held AS (
-    SELECT id, status FROM images
+    SELECT id, status, updated_at FROM images
      WHERE status = 'created' AND sha256 IS NULL AND tries_left = 0 AND next_run_at <= now() AND NOT {OUTAGE}
      ORDER BY id FOR UPDATE SKIP LOCKED
 ), moved AS (
@@ -82,7 +84,8 @@ WITH held AS (
        SET status = 'error', updated_at = now(), error_code = 'poison_suspected',
            error_message = 'Workers died while downloading this image, on every try it had.'
       FROM held WHERE images.id = held.id
-    RETURNING images.id, held.status AS from_status, images.status AS to_status, attempt, NULL AS worker, error_code
+    RETURNING images.id, held.status AS from_status, images.status AS to_status, attempt, NULL AS worker, error_code,
+              {MS_SINCE.format("held.updated_at")}
 ), {LOG_MOVES}"""  # noqa: S608 - constants
 )
 
@@ -93,7 +96,8 @@ def _move(changes: str, error_code: str = "NULL") -> str:
 WITH moved AS (
     UPDATE images SET updated_at = now(), {changes}
      WHERE id = :id AND attempt = :attempt AND status = 'created' AND sha256 IS NULL
-    RETURNING id, 'created' AS from_status, status AS to_status, attempt, :worker AS worker, {error_code} AS error_code
+    RETURNING id, 'created' AS from_status, status AS to_status, attempt, :worker AS worker, {error_code} AS error_code,
+              CAST(NULL AS float8) AS ms
 ), {LOG_MOVES}"""  # noqa: S608 - built from the constants below alone
 
 
@@ -121,6 +125,7 @@ async def record(session: AsyncSession, new: NewImport) -> Image | None:
     if image is not None:
         event = insert(ImageEvent).values(image_id=image.id, to_status=image.status, attempt=image.attempt)
         await session.execute(event)
+        transitions.note(session, [(transitions.NEW, image.status)])
     return image
 
 
@@ -177,11 +182,11 @@ async def postpone(
     return await _moved(session, _POSTPONE, claim, worker, delay=delay, refund=int(refund), code=code)
 
 
-async def bury(session: AsyncSession) -> None:
-    """Give up what killed its workers on every try."""
-    await session.execute(_BURY)
+async def bury(session: AsyncSession) -> dict[UUID, Move]:
+    """Give up what killed its workers on every try; return the moves."""
+    return await moved(session, _BURY, {})
 
 
 async def _moved(session: AsyncSession, statement: Any, claim: DownloadClaim, worker: str, **arguments: object) -> bool:
     given = {"id": claim.id, "attempt": claim.attempt, "worker": worker, **arguments}
-    return await session.scalar(statement, given) is not None
+    return bool(await moved(session, statement, given))

@@ -6,19 +6,21 @@ missing from the answer, which means the ownership was lost. Rows are locked in 
 batches can't deadlock. Each statement also writes its rows of `image_events`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import Executable, Row, TextClause, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from common.db import transitions
 from common.db.model_lock import hold_models
 from common.db.models import TRIES
-from common.status import Visibility
+from common.status import ImageStatus, Visibility
+from common.transitions import Move
 
 LEASE = timedelta(seconds=60)
 """How long a claim holds without being renewed; a dead worker's images are reclaimed after this."""
@@ -52,6 +54,17 @@ class Claim:
     payload_version: int
     labels: dict[str, dict[str, float]] = field(default_factory=dict)
     visibility: str = Visibility.VISIBLE
+    waited_s: float | None = None
+    """For how long it had been due, if it was `pending`."""
+    from_status: str = ImageStatus.PENDING
+    """What it was claimed from."""
+    waited_ms: float = 0.0
+    """How long it was that; of an image that is put back, since then."""
+
+    @property
+    def move(self) -> Move:
+        """The change of state that the claim was."""
+        return Move(self.id, self.from_status, ImageStatus.EMBEDDING, self.attempt, ms=self.waited_ms)
 
     @property
     def fence(self) -> Fence:
@@ -95,10 +108,14 @@ class Finished:
         done: whether the image is `done`; else it is `pending` again, its try given back, as the model that is active
             by now is not among those whose collections it is in.
         lacking: the building models among whose points it is not.
+        move: for the log.
+        first_done_s: how long after its row was made it was `done` for the first time; None: it was before, or is not.
     """
 
     done: bool
     lacking: tuple[int, ...]
+    move: Move
+    first_done_s: float | None = field(default=None, compare=False)
 
 
 LOG_MOVES = """
@@ -106,8 +123,14 @@ logged AS (
     INSERT INTO image_events (image_id, from_status, to_status, attempt, worker, error_code)
     SELECT id, from_status, to_status, attempt, worker, error_code FROM moved
 )
-SELECT id FROM moved"""
-"""The end of a statement that moves images: writes its rows of `image_events` from its CTE `moved`."""
+SELECT id, from_status, to_status, attempt, error_code, ms FROM moved"""
+"""The end of a statement that moves images: writes its rows of `image_events` from its CTE `moved`, answers `Move`s."""
+
+MS_SINCE = "CAST(extract(epoch FROM now() - {}) * 1000 AS float8) AS ms"
+"""The milliseconds of a `Move`, from the moment the row was last written."""
+_MS = MS_SINCE.format("held.updated_at")
+_MOVE = 6
+"""Columns of a `Move`."""
 
 # Claimed before PostgreSQL was started last: nobody could renew the lease meanwhile. That it ran out tells of no death,
 # and costs no try.
@@ -119,7 +142,9 @@ _ABANDONED = f"status IN ('embedding', 'indexing') AND lease_until < now() AND (
 _CLAIM = text(
     f"""
 WITH due AS (
-    SELECT id, status, (status <> 'pending' AND {OUTAGE})::int AS refund FROM images
+    SELECT id, status, updated_at, (status <> 'pending' AND {OUTAGE})::int AS refund,
+           CASE WHEN status = 'pending' THEN CAST(extract(epoch FROM now() - next_run_at) AS float8) END AS waited_s
+      FROM images
      WHERE id = ANY(CAST(:ids AS uuid[]))
        AND (status = 'pending' AND tries_left > 0 AND next_run_at <= now() OR {_ABANDONED})
      ORDER BY id FOR UPDATE SKIP LOCKED
@@ -129,14 +154,15 @@ WITH due AS (
            lease_until = now() + CAST(:lease AS interval), model_id = :model_id, updated_at = now()
       FROM due WHERE images.id = due.id
     RETURNING images.id, attempt, tries_left, owner_id, folder_id, sha256, object_key, media_type, byte_size,
-              category, tags, attributes, created_at, payload_version, labels, visibility,
-              due.status AS from_status
+              category, tags, attributes, created_at, payload_version, labels, visibility, due.waited_s,
+              due.status AS from_status, {MS_SINCE.format("due.updated_at")}
 ), logged AS (
     INSERT INTO image_events (image_id, from_status, to_status, attempt, worker)
     SELECT id, from_status, 'embedding', attempt, :worker FROM claimed
 )
 SELECT id, attempt, tries_left, owner_id, folder_id, sha256, object_key, media_type, byte_size,
-       category, tags, attributes, created_at, payload_version, labels, visibility
+       category, tags, attributes, created_at, payload_version, labels, visibility, waited_s, from_status, ms,
+       'embedding' AS to_status
   FROM claimed"""  # noqa: S608 - constants
 ).columns(attributes=JSONB, labels=JSONB)
 
@@ -149,7 +175,7 @@ def _fenced(columns: str, from_statuses: str, changes: str, error_code: str = "N
     return text(
         f"""
 WITH held AS (
-    SELECT images.id, images.status, images.lease_owner{held}
+    SELECT images.id, images.status, images.updated_at, images.lease_owner{held}
       FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[]){arrays}) AS fence(id, attempt{names})
       JOIN images ON images.id = fence.id AND images.attempt = fence.attempt
      WHERE images.status IN ({from_statuses}) AND images.lease_until > now()
@@ -157,7 +183,7 @@ WITH held AS (
 ), moved AS (
     UPDATE images SET updated_at = now(), {changes} FROM held WHERE images.id = held.id
     RETURNING images.id, held.status AS from_status, images.status AS to_status, images.attempt,
-              held.lease_owner AS worker, {error_code} AS error_code
+              held.lease_owner AS worker, {error_code} AS error_code, {_MS}
 ), {LOG_MOVES}"""  # noqa: S608 - built from the constants below alone
     )
 
@@ -165,13 +191,14 @@ WITH held AS (
 _ADVANCE = _fenced("", "'embedding'", "status = 'indexing'")
 
 _FINISH = text(
-    """
+    f"""
 WITH written AS MATERIALIZED (
     SELECT image_id, model_id
       FROM unnest(CAST(:image_ids AS uuid[]), CAST(:model_ids AS int[])) AS given(image_id, model_id)
       JOIN embedding_models ON embedding_models.id = model_id AND state <> 'retired'
 ), held AS (
-    SELECT images.id, images.status, images.lease_owner, fence.payload_version,
+    SELECT images.id, images.status, images.updated_at, images.lease_owner, fence.payload_version,
+           images.indexed_at IS NULL AS is_new,
            NOT EXISTS (
                SELECT FROM embedding_models WHERE state = 'active'
                   AND (images.id, embedding_models.id) NOT IN (SELECT image_id, model_id FROM written)
@@ -191,7 +218,9 @@ WITH written AS MATERIALIZED (
            tries_left = tries_left + (NOT served)::int
       FROM held WHERE images.id = held.id
     RETURNING images.id, held.status AS from_status, images.status AS to_status, images.attempt,
-              held.lease_owner AS worker, CASE WHEN NOT served THEN 'model_changed' END AS error_code, served
+              held.lease_owner AS worker, CASE WHEN NOT served THEN 'model_changed' END AS error_code, served, {_MS},
+              CASE WHEN served AND is_new
+                   THEN CAST(extract(epoch FROM now() - created_at) AS float8) END AS first_done_s
 ), outdated AS (
     DELETE FROM indexings USING moved
      WHERE image_id = moved.id AND (image_id, model_id) NOT IN (SELECT image_id, model_id FROM written)
@@ -203,11 +232,11 @@ WITH written AS MATERIALIZED (
     INSERT INTO image_events (image_id, from_status, to_status, attempt, worker, error_code)
     SELECT id, from_status, to_status, attempt, worker, error_code FROM moved
 )
-SELECT id, served,
+SELECT id, from_status, to_status, attempt, error_code, ms, served, first_done_s,
        ARRAY(SELECT embedding_models.id FROM embedding_models
               WHERE state = 'building'
                 AND (moved.id, embedding_models.id) NOT IN (SELECT image_id, model_id FROM written)) AS lacking
-  FROM moved"""
+  FROM moved"""  # noqa: S608 - constants
 )
 
 _FAIL = _fenced(
@@ -240,19 +269,19 @@ RETURNING images.id"""
 _STORED = text(
     f"""
 WITH held AS (
-    SELECT id, status FROM images WHERE id = ANY(CAST(:ids AS uuid[])) AND status = 'created'
+    SELECT id, status, updated_at FROM images WHERE id = ANY(CAST(:ids AS uuid[])) AND status = 'created'
      ORDER BY id FOR UPDATE
 ), moved AS (
     UPDATE images SET status = 'pending', next_run_at = now(), updated_at = now() FROM held WHERE images.id = held.id
     RETURNING images.id, held.status AS from_status, images.status AS to_status, attempt,
-              NULL AS worker, NULL AS error_code
+              NULL AS worker, NULL AS error_code, {_MS}
 ), {LOG_MOVES}"""  # noqa: S608 - constants
 )
 
 _REQUEUE = text(
     f"""
 WITH held AS (
-    SELECT id, status FROM images WHERE id = ANY(CAST(:ids AS uuid[])) AND status = 'error'
+    SELECT id, status, updated_at FROM images WHERE id = ANY(CAST(:ids AS uuid[])) AND status = 'error'
      ORDER BY id FOR UPDATE
 ), moved AS (
     UPDATE images
@@ -260,14 +289,14 @@ WITH held AS (
            tries_left = :tries, next_run_at = now(), updated_at = now(), error_code = NULL, error_message = NULL
       FROM held WHERE images.id = held.id
     RETURNING images.id, held.status AS from_status, images.status AS to_status, attempt,
-              :requeued_by AS worker, NULL AS error_code
+              :requeued_by AS worker, NULL AS error_code, {_MS}
 ), {LOG_MOVES}"""  # noqa: S608 - constants
 )
 
 _REDO = text(
     f"""
 WITH held AS (
-    SELECT images.id, images.status
+    SELECT images.id, images.status, images.updated_at
       FROM unnest(CAST(:ids AS uuid[]), CAST(:attempts AS int[])) AS fence(id, attempt)
       JOIN images ON images.id = fence.id AND images.attempt = fence.attempt
      WHERE images.status = 'done'
@@ -277,14 +306,14 @@ WITH held AS (
                       compared_by = least(compared_by, 1)  -- `criteria.AGAIN`
       FROM held WHERE images.id = held.id
     RETURNING images.id, held.status AS from_status, images.status AS to_status, attempt,
-              :redone_by AS worker, :code AS error_code
+              :redone_by AS worker, CAST(:code AS text) AS error_code, {_MS}
 ), {LOG_MOVES}"""  # noqa: S608 - constants
 )
 
 _BURY = text(
     f"""
 WITH held AS (
-    SELECT id, status, lease_owner FROM images
+    SELECT id, status, updated_at, lease_owner FROM images
      WHERE status IN ('embedding', 'indexing') AND lease_until < now() AND tries_left = 0 AND NOT {OUTAGE}
      ORDER BY id FOR UPDATE SKIP LOCKED
 ), moved AS (
@@ -294,7 +323,7 @@ WITH held AS (
            error_message = 'Workers died while processing this image, on every try it had.'
       FROM held WHERE images.id = held.id
     RETURNING images.id, held.status AS from_status, images.status AS to_status, attempt,
-              held.lease_owner AS worker, error_code
+              held.lease_owner AS worker, error_code, {_MS}
 ), {LOG_MOVES}"""  # noqa: S608 - constants
 )
 
@@ -313,16 +342,21 @@ async def claim(
 
     `model_id` says by which model they are to be embedded; with None the row says nothing of it.
     """
-    rows = await session.execute(_CLAIM, {"ids": ids, "worker": worker, "lease": lease, "model_id": model_id})
-    return [Claim(*row) for row in rows]
+    given = {"ids": ids, "worker": worker, "lease": lease, "model_id": model_id}
+    return [_claim(row) for row in await _execute(session, _CLAIM, given)]
+
+
+def _claim(row: Row[Any]) -> Claim:
+    values = tuple(row)[:-1]
+    return Claim(*values)
 
 
 async def renew(session: AsyncSession, fences: Sequence[Fence], lease: timedelta = LEASE) -> set[UUID]:
     """Give each owned image a fresh lease; return those that were still owned."""
-    return await _move(session, _RENEW, fences, lease=lease)
+    return set(await session.scalars(_RENEW, _with_fences(fences, {"lease": lease})))
 
 
-async def advance(session: AsyncSession, fences: Sequence[Fence]) -> set[UUID]:
+async def advance(session: AsyncSession, fences: Sequence[Fence]) -> dict[UUID, Move]:
     """`embedding` → `indexing`; return those that were still owned."""
     return await _move(session, _ADVANCE, fences)
 
@@ -333,7 +367,8 @@ async def finish(session: AsyncSession, finishes: Sequence[Finish]) -> dict[UUID
     Which model is active can't change before this transaction ends.
     """
     await hold_models(session)
-    rows = await session.execute(
+    rows = await _execute(
+        session,
         _FINISH,
         {
             "ids": [item.fence.id for item in finishes],
@@ -343,10 +378,12 @@ async def finish(session: AsyncSession, finishes: Sequence[Finish]) -> dict[UUID
             "model_ids": [model_id for item in finishes for model_id in item.model_ids],
         },
     )
-    return {row.id: Finished(row.served, tuple(row.lacking)) for row in rows}
+    return {
+        row.id: Finished(row.served, tuple(row.lacking), Move(*tuple(row)[:_MOVE]), row.first_done_s) for row in rows
+    }
 
 
-async def fail(session: AsyncSession, failures: Sequence[Failure]) -> set[UUID]:
+async def fail(session: AsyncSession, failures: Sequence[Failure]) -> dict[UUID, Move]:
     """→ `error` with code and message; return those that were still owned."""
     return await _move(
         session,
@@ -357,7 +394,7 @@ async def fail(session: AsyncSession, failures: Sequence[Failure]) -> set[UUID]:
     )
 
 
-async def release(session: AsyncSession, releases: Sequence[Release]) -> set[UUID]:
+async def release(session: AsyncSession, releases: Sequence[Release]) -> dict[UUID, Move]:
     """→ `pending`, to run after the delay; return those that were still owned."""
     return await _move(
         session,
@@ -369,20 +406,20 @@ async def release(session: AsyncSession, releases: Sequence[Release]) -> set[UUI
     )
 
 
-async def mark_stored(session: AsyncSession, ids: Sequence[UUID]) -> set[UUID]:
+async def mark_stored(session: AsyncSession, ids: Sequence[UUID]) -> dict[UUID, Move]:
     """`created` → `pending`, once the object is stored; return those that moved."""
-    return set(await session.scalars(_STORED, {"ids": ids}))
+    return await moved(session, _STORED, {"ids": ids})
 
 
-async def requeue(session: AsyncSession, ids: Sequence[UUID], requeued_by: str) -> set[UUID]:
+async def requeue(session: AsyncSession, ids: Sequence[UUID], requeued_by: str) -> dict[UUID, Move]:
     """`error` → `pending` with all tries; `attempt`, the fence, is kept. Return those that moved.
 
     An import that was given up before it had its bytes goes back to `created`: it is downloaded again.
     """
-    return set(await session.scalars(_REQUEUE, {"ids": ids, "tries": TRIES, "requeued_by": requeued_by}))
+    return await moved(session, _REQUEUE, {"ids": ids, "tries": TRIES, "requeued_by": requeued_by})
 
 
-async def redo(session: AsyncSession, fences: Sequence[Fence], redone_by: str, code: str) -> set[UUID]:
+async def redo(session: AsyncSession, fences: Sequence[Fence], redone_by: str, code: str) -> dict[UUID, Move]:
     """`done` → `pending`, with all tries: the pipeline is to make again what an audit found missing, named by `code`.
 
     So it is when an operator has the stages run once more. Return those that moved: no other attempt has claimed or
@@ -391,9 +428,9 @@ async def redo(session: AsyncSession, fences: Sequence[Fence], redone_by: str, c
     return await _move(session, _REDO, fences, tries=TRIES, redone_by=redone_by, code=code)
 
 
-async def bury(session: AsyncSession) -> set[UUID]:
+async def bury(session: AsyncSession) -> dict[UUID, Move]:
     """Give up what killed its workers on every try: expired leases with no try left → `error`."""
-    return set(await session.scalars(_BURY))
+    return await moved(session, _BURY, {})
 
 
 async def find_due(session: AsyncSession, *, overdue: timedelta, limit: int) -> list[UUID]:
@@ -401,12 +438,25 @@ async def find_due(session: AsyncSession, *, overdue: timedelta, limit: int) -> 
     return list(await session.scalars(_FIND_DUE, {"overdue": overdue, "limit": limit}))
 
 
+async def moved(session: AsyncSession, statement: TextClause, arguments: Mapping[str, object]) -> dict[UUID, Move]:
+    """Run a statement that ends as `LOG_MOVES` does; return the moves by image."""
+    return {row.id: Move(*tuple(row)) for row in await _execute(session, statement, arguments)}
+
+
 async def _move(
     session: AsyncSession, statement: TextClause, fences: Sequence[Fence], **arguments: object
-) -> set[UUID]:
-    return set(
-        await session.scalars(
-            statement,
-            {"ids": [fence.id for fence in fences], "attempts": [fence.attempt for fence in fences], **arguments},
-        )
-    )
+) -> dict[UUID, Move]:
+    return await moved(session, statement, _with_fences(fences, arguments))
+
+
+def _with_fences(fences: Sequence[Fence], arguments: Mapping[str, object]) -> dict[str, object]:
+    return {"ids": [fence.id for fence in fences], "attempts": [fence.attempt for fence in fences], **arguments}
+
+
+async def _execute(
+    session: AsyncSession, statement: Executable, given: Mapping[str, object] | None = None
+) -> Sequence[Row[Any]]:
+    """Run a statement that answers a row for each image it has moved; see `LOG_MOVES`."""
+    rows = (await session.execute(statement, given)).all()
+    transitions.note(session, [(row.from_status, row.to_status) for row in rows])
+    return rows

@@ -9,6 +9,7 @@ import structlog
 
 from api.main import create_app
 from api.settings import ApiSettings
+from common import tracing
 from common.breakers import BreakerState
 from common.errors import InfrastructureError, LikenessError
 from common.log import configure_logging
@@ -90,7 +91,8 @@ async def _main(api: ApiSettings, worker: WorkerSettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await run(api, worker, stop)
+    with tracing.started(api.tracing, "likeness-app"):
+        await run(api, worker, stop)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import ingest, near_duplicates, recall, search
+from tests.benchmarks import ingest, near_duplicates, recall, search, tracing
 from tests.benchmarks.measurements import AtLeast, AtMost, Figure, Measurements
 
 BENCHMARKS: Mapping[str, Callable[[], Measurements]] = {
@@ -20,6 +20,7 @@ BENCHMARKS: Mapping[str, Callable[[], Measurements]] = {
     "near_duplicates": near_duplicates.measure,
     "recall": recall.measure,
     "search": search.measure,
+    "tracing": tracing.measure,
 }
 RESULTS = Path("bench-results.json")
 

@@ -43,6 +43,7 @@ async def busy(**options: float) -> AsyncIterator[tuple[Batcher[int, int], Flush
     concurrency = int(options.get("concurrency", 1))
     batcher = Batcher(
         flush,
+        name="test",
         max_size=int(options.get("max_size", 10)),
         max_wait=options.get("max_wait", 0),
         max_pending=int(options.get("max_pending", 100)),

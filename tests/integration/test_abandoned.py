@@ -51,17 +51,18 @@ async def test_work_of_a_caller_that_hangs_up_never_reaches_the_model(model: Fak
         await asyncio.to_thread(model.entered.wait)
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as leaving:
             gone = asyncio.create_task(leaving.post("/encode/pixels", content=PIXELS, headers=HEADERS))
-            await metrics_say(http, 'embedder_pending_items{kind="image",model="fake/seed-0",priority="bulk"} 2.0')
+            await metrics_say(http, 'likeness_batch_pending_items{batcher="embedder_image_bulk"} 2.0')
             gone.cancel()
             await asyncio.wait([gone])
         await metrics_say(
             http,
-            'embedder_dropped_items_total{kind="image",model="fake/seed-0",priority="bulk",reason="caller_gone"} 2.0',
+            "likeness_embedder_dropped_items_total"
+            '{kind="image",model="fake/seed-0",priority="bulk",reason="caller_gone"} 2.0',
         )
         model.gate.set()
         assert (await busy).status_code == 200
         await client.encode_texts(["the next one"])
-        answered = 'embedder_requests_total{method="POST",route="/encode/pixels",status="499"} 1.0'
+        answered = 'likeness_http_requests_total{method="POST",route="/encode/pixels",status="499"} 1.0'
         await metrics_say(http, answered)
 
     assert model.batches == [("image", 2), ("text", 1)]

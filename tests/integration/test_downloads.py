@@ -35,6 +35,7 @@ from tests.fixtures.rows import (
     record_import,
 )
 from tests.fixtures.sites import NAME, Site, Town, answer, endless, redirect, running_site
+from tests.fixtures.story import told_moves
 from worker.downloads import Downloads
 from worker.url_fetch import Fetcher
 
@@ -115,7 +116,9 @@ async def running(downloads: Downloads) -> AsyncIterator[None]:
 
 
 async def test_what_was_downloaded_is_stored_and_goes_on_as_an_upload_does(bench: Bench) -> None:
-    image = await bench.run()
+    with told_moves() as told:
+        image = await bench.run()
+    assert told == [(str(image.id), "created", "pending", None)]
     assert (image.status, image.sha256, image.media_type, image.byte_size) == (
         "pending",
         HASH,
@@ -147,7 +150,9 @@ FINAL = {
 async def test_what_can_not_get_better_ends_at_once(bench: Bench, kind: str) -> None:
     page, code = FINAL[kind]
     bench.site.pages["/a.png"] = page
-    image = await bench.run()
+    with told_moves() as told:
+        image = await bench.run()
+    assert told == [(str(image.id), "created", "error", code)]
     assert (image.status, image.error_code, image.has_bytes) == ("error", code, False)
     assert image.error_message
     assert await bench.events(image) == [("created", 0, None), ("error", 1, code)]

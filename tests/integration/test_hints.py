@@ -65,6 +65,7 @@ class RecordingPipeline:
             audit_schedule=Loop(),
             downloads=Loop(),
             duplicates=Loop(),
+            census=Loop(),
             breakers=Breakers("tests", BreakerSettings()),
         )
         return cast(WorkerContext, parts)

@@ -10,13 +10,15 @@ import pytest
 import structlog
 from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
+from prometheus_client import REGISTRY
 from redis.exceptions import TimeoutError as RedisTimeout
 
-from common import jobs
+from common import correlation, jobs
 from common.errors import QueueUnavailable
 from deploy.local.stores import Stores
 from tests.fixtures.redis import connected
 from tests.fixtures.silence import silent_server
+from tests.fixtures.tracing import kept_spans, traceparent_of
 
 NOWHERE = "redis://127.0.0.1:1/0"
 
@@ -41,10 +43,38 @@ def test_jobs_are_json() -> None:
     assert jobs.deserialize(jobs.serialize(job)) == json.loads(jobs.serialize(job)) == job
 
 
+async def test_an_older_worker_finds_the_arguments_it_knows(redis: ArqRedis) -> None:
+    with correlation.bound("r-1"):
+        await jobs.hint(redis, [uuid4()])
+    (job,) = await queued(redis)
+    assert (job["k"], job["carried"]) == ({}, {"request_id": "r-1"})
+    assert len(job["a"]) == 1
+
+
+def test_what_a_job_carries_becomes_an_argument() -> None:
+    job = {"t": 1, "f": "process_images", "a": [["id"]], "k": {"carried": {"request_id": "r-1"}}, "et": 1}
+    assert jobs.deserialize(jobs.serialize(job)) == job
+
+
+@pytest.mark.parametrize("carried", [None, "r-1", ["r-1"], 7])
+def test_what_can_not_have_been_carried_is_left_out(carried: object) -> None:
+    job = {"t": 1, "f": "process_images", "a": [["id"]], "k": {}, "et": 1}
+    assert jobs.deserialize(json.dumps({**job, "carried": carried}).encode()) == job
+
+
+async def test_a_hint_carries_the_trace(redis: ArqRedis) -> None:
+    with kept_spans() as spans:
+        await jobs.hint(redis, [uuid4()])
+    (job,) = await queued(redis)
+    assert job["carried"] == {"traceparent": traceparent_of(spans.named("redis hint"))}
+
+
 @pytest.mark.parametrize("number", [0, 1, 64, 65, 200])
 async def test_a_hint_carries_ids_alone_and_at_most_64_a_job(redis: ArqRedis, number: int) -> None:
     ids = [uuid4() for _ in range(number)]
+    before = hinted("sent")
     await jobs.hint(redis, ids)
+    assert hinted("sent") == before + number
     found = await queued(redis)
     assert {job["f"] for job in found} <= {jobs.PROCESS_IMAGES}
     assert all(job["k"] == {} for job in found)
@@ -61,12 +91,18 @@ async def test_the_same_hint_twice_is_two_hints(redis: ArqRedis) -> None:
     assert len(await queued(redis)) == 2, "one that is lost must not keep the next from being heard"
 
 
+def hinted(outcome: str) -> float:
+    return REGISTRY.get_sample_value("likeness_hinted_total", {"outcome": outcome}) or 0
+
+
 async def assert_hint_is_lost(redis: ArqRedis) -> None:
+    before = hinted("lost")
     with structlog.testing.capture_logs() as logs:
         await jobs.hint(redis, [uuid4(), uuid4()])
     (entry,) = logs
     assert (entry["event"], entry["images"], entry["log_level"]) == ("hint_lost", 2, "warning")
     assert entry["error"]
+    assert hinted("lost") == before + 2
 
 
 async def test_without_redis_a_hint_is_lost_and_nothing_is_raised() -> None:

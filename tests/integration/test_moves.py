@@ -8,9 +8,11 @@ from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
+import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from common import correlation
 from common.db import embeddings, lifecycle
 from common.db.engine import Database
 from common.db.lifecycle import Claim, Failure, Fence, Release
@@ -54,6 +56,45 @@ async def claim(moves: Moves, *rows: Image) -> list[Claim]:
 
 async def statuses(database: Database, *rows: Image) -> list[str]:
     return [(await load(database, row.id)).status for row in rows]
+
+
+async def test_each_move_is_a_line_under_its_images_own_id(
+    database: Database, moves: Moves, model: EmbeddingModel
+) -> None:
+    first, second = await pending(database, 2)
+
+    async def process(row: Image, end: str) -> None:
+        with correlation.bound(f"of-{row.id}"):
+            (owned,) = await claim(moves, row)
+            await moves.keep_vectors(owned, {model.id: unit_vector(0)})
+            if end == "done":
+                await moves.finish(owned, [model.id])
+            else:
+                await moves.fail(Failure(owned.fence, end, "It is."))
+
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+        await asyncio.gather(process(first, "done"), process(second, "broken"))
+    for row, after, code in ((first, "done", None), (second, "error", "broken")):
+        told = [line for line in logs if line["image_id"] == str(row.id)]
+        assert [(line["from"], line["to"]) for line in told] == [
+            ("pending", "embedding"),
+            ("embedding", "indexing"),
+            ("indexing", after),
+        ]
+        assert {(line["event"], line["request_id"], line["attempt"]) for line in told} == {
+            ("image_moved", f"of-{row.id}", 1)
+        }
+        assert all(line["ms"] >= 0 for line in told)
+        assert told[-1].get("code") == code
+
+
+async def test_what_was_not_moved_is_not_told(database: Database, moves: Moves) -> None:
+    (row,) = await pending(database, 1)
+    (owned,) = await claim(moves, row)
+    await expire_lease(database, row.id)
+    with structlog.testing.capture_logs() as logs, pytest.raises(OwnershipLost):
+        await moves.fail(Failure(owned.fence, "broken", "It is."))
+    assert logs == []
 
 
 async def test_a_claim_brings_what_the_pipeline_needs(database: Database, moves: Moves, model: EmbeddingModel) -> None:

@@ -35,6 +35,7 @@ from tests.fixtures.rows import (
     record_pending,
     unit_vector,
 )
+from tests.fixtures.story import told_moves
 from tests.fixtures.sweeping import AT_ONCE, FOREVER_S, LATER, Bench
 from worker import sweeper as sweeper_module
 from worker.leases import Leases
@@ -54,8 +55,8 @@ async def bench(database: Database, index: UnreliableIndex) -> Bench:
     return Bench(database, index, await activate_model(database))
 
 
-def swept(kind: str) -> float:
-    return REGISTRY.get_sample_value("likeness_swept_total", {"kind": kind}) or 0
+def swept(kind: str, name: str = "likeness_swept_total") -> float:
+    return REGISTRY.get_sample_value(name, {"kind": kind}) or 0
 
 
 async def test_what_is_pending_without_a_hint_is_processed_once_it_is_overdue(bench: Bench) -> None:
@@ -115,7 +116,9 @@ async def test_poison_is_buried(bench: Bench) -> None:
     poison, unlucky = await record_pending(bench.database, new_image(), new_image())
     await expire_lease(bench.database, poison.id, tries_left=0)
     await expire_lease(bench.database, unlucky.id, tries_left=1)
-    await bench.sweeper.tidy()
+    with told_moves() as told:
+        await bench.sweeper.tidy()
+    assert told == [(str(poison.id), "embedding", "error", "poison_suspected")]
     buried = await load(bench.database, poison.id)
     assert (buried.status, buried.error_code) == ("error", "poison_suspected")
     assert await bench.status(unlucky) == "embedding", "it has a try left"
@@ -126,7 +129,9 @@ async def test_an_upload_cut_off_after_its_object_was_stored_goes_on(bench: Benc
     for image in (settled, fresh):
         await bench.store(image)
     await age(bench.database, settled.id, timedelta(minutes=2))
-    await bench.sweeper.tidy()
+    with told_moves() as told:
+        await bench.sweeper.tidy()
+    assert told == [(str(settled.id), "created", "pending", None)]
     assert [await bench.status(image) for image in (settled, fresh)] == ["pending", "created"]
 
 
@@ -138,7 +143,9 @@ async def test_an_upload_cut_off_before_is_forgotten_after_an_hour(bench: Bench,
             await bench.store(image, b"01234")
     await age(bench.database, recent.id, timedelta(minutes=59))
     await age(bench.database, old.id, timedelta(minutes=61))
-    await bench.sweeper.tidy()
+    with told_moves() as told:
+        await bench.sweeper.tidy()
+    assert told == [(str(old.id), "created", "deleted", None)]
     assert await bench.status(recent) == "created"
     assert not await exists(bench.database, old.id)
     assert await count(bench.database, "tombstones") == 1, "should its object still come, it will be purged"
@@ -223,8 +230,11 @@ async def test_one_failing_step_stops_no_other(bench: Bench, down: str) -> None:
     await age_tombstones(bench.database)
     bench.storage.down, bench.index.down = down == "storage", down == "index"
 
+    failed = "uploads_settled" if down == "storage" else "payloads_synced"
+    failures = swept(failed, "likeness_sweep_failures_total")
     with structlog.testing.capture_logs() as logs:
         await bench.sweeper.tidy()
+    assert swept(failed, "likeness_sweep_failures_total") == failures + 1
     assert await bench.status(poison) == "error"
     assert await bench.status(upload) == ("created" if down == "storage" else "pending")
     synced = await load(bench.database, stale.id)

@@ -7,6 +7,7 @@ from typing import cast
 
 import httpx
 import pytest
+import structlog
 
 from common.breakers import EMBEDDER, STORAGE, VECTORS, Breakers
 from common.embedding import Readiness
@@ -125,6 +126,13 @@ async def test_a_worker_with_an_open_breaker_is_not_ready(
     assert {item["name"]: item["breaker"] for item in response.json()["dependencies"] if not item["ok"]} == {
         name: "open"
     }
+
+
+async def test_probes_are_answered_with_an_id_and_logged_at_debug(probe: httpx.AsyncClient) -> None:
+    with structlog.testing.capture_logs() as logs:
+        response = await probe.get("/health", headers={"X-Request-ID": "r-1"})
+    assert response.headers["x-request-id"] == "r-1"
+    assert [(line["event"], line["route"], line["log_level"]) for line in logs] == [("request", "/health", "debug")]
 
 
 async def test_metrics_are_those_of_a_worker(probe: httpx.AsyncClient) -> None:

@@ -25,7 +25,7 @@ from worker.audit.repair import Repair
 from worker.audit.report import Mismatch, Report
 from worker.audit.schedule import BY_ITSELF, SAMPLE_FOUND
 from worker.audit.walk import walk
-from worker.metrics import MISMATCHES
+from worker.metrics import AUDIT_CHECKED, AUDITS, LAST_AUDIT, MISMATCHES
 from worker.operations import Outcome, Progress
 
 log = structlog.get_logger(__name__)
@@ -57,9 +57,8 @@ class Audits:
         params = AuditParams.model_validate(claim.params)
         audit = _Audit(self._database, self._storage, self._vectors, params, progress, self._grace)
         report = await audit.run()
+        _count(claim.origin, report)
         counts = {str(kind): tally.count for kind, tally in report.mismatches.items()}
-        for kind, count in counts.items():
-            MISMATCHES.labels(kind).inc(count)
         log.info("audit_done", origin=claim.origin, found=report.found, left=report.left, mismatches=counts)
         bad = report.count(Mismatch.VECTOR_MISSING) + report.count(Mismatch.VECTOR_WRONG)
         by_itself = claim.origin in BY_ITSELF and params.sample is not None
@@ -192,6 +191,16 @@ class _Audit:
         checked = self._report.checked
         done = checked.images + self._checked_again + checked.objects + checked.points
         await self._progress.advance(done, self._total)
+
+
+def _count(origin: str, report: Report) -> None:
+    AUDITS.labels(origin).inc()
+    for what, number in report.checked.model_dump().items():
+        AUDIT_CHECKED.labels(what).inc(number)
+    for kind, tally in report.mismatches.items():
+        MISMATCHES.labels(kind, "yes").inc(tally.fixed)
+        MISMATCHES.labels(kind, "no").inc(tally.count - tally.fixed)
+    LAST_AUDIT.set_to_current_time()
 
 
 def _random_hash() -> str:

@@ -17,6 +17,7 @@ from common.db.models import EmbeddingModel, Image
 from common.errors import ObjectCorrupt, ObjectNotFound
 from common.payloads import payload_of, sync_payload
 from common.storage import ObjectStore
+from common.transitions import log_moves
 from common.vectors.base import Collection, Point, VectorIndex, validate_points
 from worker.audit.images import AuditedModel, Finding
 from worker.audit.report import Mismatch
@@ -157,7 +158,8 @@ class Repair:
             if moved:
                 # An image whose vector is cached skips the stages that make the thumbnail.
                 await tombstones.forget_embeddings(session, image.sha256)
-        return moved
+        log_moves(moved.values())
+        return set(moved)
 
     async def _has_good_original(self, image: Image) -> bool:
         try:

@@ -53,6 +53,7 @@ class Embedding:
         missing = list({image.sha256: image for image in images if image.sha256 not in found}.values())
         batches: Batcher[NDArray[np.uint8], Vector] = Batcher(
             blaming_one(partial(self._served.encode, model), EmbeddingInvalid),
+            name="reembed",
             max_size=self._batch_size,
             max_wait=_WAIT_S,
             concurrency=_CONCURRENCY,

@@ -47,6 +47,7 @@ class Embed:
         if model.id not in self._vectors:
             self._vectors[model.id] = Batcher(
                 blaming_one(partial(self._served.encode, model), EmbeddingInvalid),
+                name="embed",
                 max_size=self._batch_size,
                 max_wait=_WAIT_S,
                 concurrency=_CONCURRENCY,

@@ -19,7 +19,9 @@ class Fingerprint:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._hashes: Batcher[tuple[str, int | None], None] = Batcher(self._flush, max_size=_BATCH, max_wait=_WAIT_S)
+        self._hashes: Batcher[tuple[str, int | None], None] = Batcher(
+            self._flush, name="fingerprint", max_size=_BATCH, max_wait=_WAIT_S
+        )
 
     async def run(self, work: Work) -> None:
         """Keep `work.perceptual_hash`, if the image has been decoded."""

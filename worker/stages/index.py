@@ -49,7 +49,10 @@ class Index:
     def _batches_of(self, collection: Collection) -> Batcher[Point, None]:
         if collection not in self._points:
             self._points[collection] = Batcher(
-                blaming_one(partial(self._flush, collection), VectorIndexRefused), max_size=_BATCH, max_wait=_WAIT_S
+                blaming_one(partial(self._flush, collection), VectorIndexRefused),
+                name="index",
+                max_size=_BATCH,
+                max_wait=_WAIT_S,
             )
         return self._points[collection]
 

@@ -6,10 +6,14 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from sqlalchemy import update
 
 from api.settings import ApiSettings
+from common.db.engine import Database
+from common.db.models import Image
 from common.storage import S3ObjectStore, object_key
 from tests.fixtures import pictures
+from tests.fixtures.story import told_moves
 from tests.fixtures.uploading import settled, uploaded_ids
 from worker.context import WorkerContext
 
@@ -187,7 +191,7 @@ async def test_probes_and_metrics_and_documentation_answer(client: httpx.AsyncCl
         "database", "storage", "vectors", "queue", "embedder",
     }  # fmt: skip
     metrics = (await client.get("/metrics")).text
-    assert 'http_requests_total{method="GET",route="/ready",status="200"}' in metrics
+    assert 'likeness_http_requests_total{method="GET",route="/ready",status="200"}' in metrics
     documented = (await client.get("/openapi.json")).json()
     assert documented["paths"]["/images/upload"]["post"]["requestBody"]["content"]["multipart/form-data"]
     assert (await client.get("/")).headers["content-type"].startswith("text/html")
@@ -200,6 +204,22 @@ async def test_request_ids_are_taken_or_made_and_always_answered(client: httpx.A
     assert given.headers["x-request-id"] == "abc-123"
     made = await client.get("/health", headers={"X-Request-ID": "no good\tid"})
     assert len(made.headers["x-request-id"]) == 32
+
+
+async def test_what_becomes_of_an_image_is_told_to_the_log(client: httpx.AsyncClient, database: Database) -> None:
+    with told_moves() as told:
+        (id_,) = await uploaded_ids(client, pictures.jpeg())
+        async with database.begin() as session:
+            await session.execute(update(Image).values(status="error", error_code="broken"))
+        assert (await client.post(f"/images/{id_}/requeue")).status_code == 202
+        assert (await client.delete(f"/images/{id_}")).status_code == 204
+        assert (await client.delete(f"/images/{id_}")).status_code == 404
+    assert told == [
+        (id_, None, "created", None),
+        (id_, "created", "pending", None),
+        (id_, "error", "pending", None),
+        (id_, None, "deleted", None),
+    ]
 
 
 @pytest.mark.parametrize("declared", [True, False], ids=["with Content-Length", "chunked"])

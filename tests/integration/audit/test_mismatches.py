@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from common.db import embeddings, images
 from common.db.models import LOCAL_OWNER_ID, Image
@@ -63,7 +64,10 @@ async def test_an_empty_database_without_a_model_agrees(collected: Collected) ->
 async def test_a_missing_original_is_reported_with_what_to_bring_back_and_stays_as_it_is(collected: Collected) -> None:
     broken, _ = await collected.add(2)
     await collected.storage.delete(broken.object_key)
+    labels = {"kind": "object_missing", "mended": "no"}
+    counted = REGISTRY.get_sample_value("likeness_audit_mismatches_total", labels) or 0
     report = await collected.audit(fix=True)
+    assert REGISTRY.get_sample_value("likeness_audit_mismatches_total", labels) == counted + 1
     assert found(report) == {"object_missing": ids([broken])}
     (item,) = report.mismatches[Mismatch.OBJECT_MISSING].items
     assert item.detail == f"{broken.object_key}, uploaded as 'a.png'"

@@ -198,7 +198,7 @@ async def test_requeued_without_bytes_it_is_downloaded_again_and_with_them_proce
     row = await load(database, image.id)
     assert (row.status, row.error_code, row.error_message) == ("error", "download_failed", "the server answered 404")
     async with database.begin() as session:
-        assert await lifecycle.requeue(session, [image.id], "tester") == {image.id}
+        assert set(await lifecycle.requeue(session, [image.id], "tester")) == {image.id}
     row = await load(database, image.id)
     assert (row.status, row.tries_left, row.error_code, row.attempt) == ("created", TRIES, None, 1)
     assert (await history(database, image.id))[-1] == ("error", "created", 1, "tester", None)

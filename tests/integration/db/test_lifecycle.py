@@ -31,7 +31,7 @@ async def pending_images(database: Database, number: int) -> list[UUID]:
     async with database.begin() as session:
         recorded = await images.record(session, [new_image() for _ in range(number)])
         ids = [row.image.id for row in recorded if row is not None]
-        assert await lifecycle.mark_stored(session, ids) == set(ids)
+        assert set(await lifecycle.mark_stored(session, ids)) == set(ids)
     return ids
 
 
@@ -60,7 +60,7 @@ async def set_status(database: Database, image_id: UUID, status: ImageStatus, *,
 
 
 async def advance(session: AsyncSession, claims: Sequence[Claim]) -> set[UUID]:
-    return await lifecycle.advance(session, [item.fence for item in claims])
+    return set(await lifecycle.advance(session, [item.fence for item in claims]))
 
 
 async def finish(session: AsyncSession, claims: Sequence[Claim]) -> set[UUID]:
@@ -69,11 +69,11 @@ async def finish(session: AsyncSession, claims: Sequence[Claim]) -> set[UUID]:
 
 
 async def fail(session: AsyncSession, claims: Sequence[Claim]) -> set[UUID]:
-    return await lifecycle.fail(session, [Failure(item.fence, "broken", "It is broken.") for item in claims])
+    return set(await lifecycle.fail(session, [Failure(item.fence, "broken", "It is broken.") for item in claims]))
 
 
 async def release(session: AsyncSession, claims: Sequence[Claim]) -> set[UUID]:
-    return await lifecycle.release(session, [Release(item.fence, timedelta(0), refund=True) for item in claims])
+    return set(await lifecycle.release(session, [Release(item.fence, timedelta(0), refund=True) for item in claims]))
 
 
 MOVES: dict[ImageStatus, Move] = {
@@ -166,7 +166,7 @@ async def test_one_statement_moves_the_owned_and_leaves_the_lost(database: Datab
     lost = {claims[1].id, claims[3].id}
     fences = [Fence(item.id, item.attempt + (item.id in lost)) for item in claims]
     async with database.begin() as session:
-        assert await lifecycle.advance(session, fences) == set(ids) - lost
+        assert set(await lifecycle.advance(session, fences)) == set(ids) - lost
 
 
 async def test_release_delays_and_refunds(database: Database) -> None:
@@ -191,8 +191,8 @@ async def test_silent_deaths_end_in_poison_suspected(database: Database) -> None
         assert await claim(database, [image_id], lease=NONE_LEFT)
     assert await claim(database, [image_id]) == [], "no try is left"
     async with database.begin() as session:
-        assert await lifecycle.bury(session) == {image_id}
-        assert await lifecycle.bury(session) == set()
+        assert set(await lifecycle.bury(session)) == {image_id}
+        assert await lifecycle.bury(session) == {}
     image = await load(database, image_id)
     assert (image.status, image.error_code, image.attempt) == ("error", "poison_suspected", TRIES)
 
@@ -205,12 +205,12 @@ async def test_a_lease_from_before_postgresql_was_started_costs_no_try(database:
     async with database.begin() as session:
         before = "UPDATE images SET updated_at = pg_postmaster_start_time() - interval '1 second' WHERE id = :id"
         await session.execute(text(before), {"id": image_id})
-        assert await lifecycle.bury(session) == set()
+        assert await lifecycle.bury(session) == {}
         assert await lifecycle.find_due(session, overdue=timedelta(0), limit=10) == [image_id]
     (again,) = await claim(database, [image_id], lease=NONE_LEFT)
     assert (again.attempt, again.tries_left) == (TRIES + 1, 0)
     async with database.begin() as session:
-        assert await lifecycle.bury(session) == {image_id}
+        assert set(await lifecycle.bury(session)) == {image_id}
 
 
 async def test_requeue_restores_the_tries_and_keeps_the_fence(database: Database) -> None:
@@ -222,7 +222,7 @@ async def test_requeue_restores_the_tries_and_keeps_the_fence(database: Database
     assert (image.error_code, image.error_message) == ("broken", "It is broken.")
 
     async with database.begin() as session:
-        assert await lifecycle.requeue(session, [failed, busy], "tester") == {failed}, "a live lease is refused"
+        assert set(await lifecycle.requeue(session, [failed, busy], "tester")) == {failed}, "a live lease is refused"
     image = await load(database, failed)
     assert (image.status, image.attempt, image.tries_left, image.error_code) == ("pending", 1, TRIES, None)
 
@@ -232,7 +232,7 @@ async def test_only_what_is_done_is_redone(database: Database, current: ImageSta
     (image_id,) = await pending_images(database, 1)
     await set_status(database, image_id, current, lease=lifecycle.LEASE)
     async with database.begin() as session:
-        assert await lifecycle.redo(session, [Fence(image_id, 2)], "auditor", "thumbnail_missing") == set()
+        assert await lifecycle.redo(session, [Fence(image_id, 2)], "auditor", "thumbnail_missing") == {}
         moved = await lifecycle.redo(session, [Fence(image_id, 1)], "auditor", "thumbnail_missing")
     assert bool(moved) == (current is ImageStatus.DONE and can_move(current, ImageStatus.PENDING))
     assert (await load(database, image_id)).status == (ImageStatus.PENDING if moved else current)

@@ -19,7 +19,7 @@ from common.db import (
 )
 from common.db.embedding_models import find_trial, label
 from common.db.engine import Database
-from common.db.lifecycle import Claim, Finish, Finished
+from common.db.lifecycle import Claim, Finish
 from common.db.models import TRIES, EmbeddingModel, Image, Indexing, Operation
 from common.db.operations import REEMBED
 from common.errors import Conflict, InfrastructureError, NotFound
@@ -44,10 +44,11 @@ async def claimed(database: Database, image: Image) -> Claim:
     return owned
 
 
-async def finish(database: Database, owned: Claim, *models: EmbeddingModel) -> Finished:
+async def finish(database: Database, owned: Claim, *models: EmbeddingModel) -> tuple[bool, tuple[int, ...]]:
     async with database.begin() as session:
         ended = Finish(owned.fence, owned.payload_version, tuple(model.id for model in models))
-        return (await lifecycle.finish(session, [ended]))[owned.id]
+        finished = (await lifecycle.finish(session, [ended]))[owned.id]
+    return finished.done, finished.lacking
 
 
 async def promote(database: Database, model: EmbeddingModel) -> None:
@@ -76,8 +77,8 @@ async def test_done_needs_the_active_model_and_tells_which_building_ones_it_lack
     database: Database, active: EmbeddingModel, building: EmbeddingModel
 ) -> None:
     both, one = await record_pending(database, new_image(), new_image())
-    assert await finish(database, await claimed(database, both), active, building) == Finished(True, ())
-    assert await finish(database, await claimed(database, one), active) == Finished(True, (building.id,))
+    assert await finish(database, await claimed(database, both), active, building) == (True, ())
+    assert await finish(database, await claimed(database, one), active) == (True, (building.id,))
     assert (await indexed(database, both), await indexed(database, one)) == ({active.id, building.id}, {active.id})
 
 
@@ -87,12 +88,12 @@ async def test_an_attempt_overtaken_by_a_promotion_is_made_again_at_no_cost(
     (image,) = await record_pending(database, new_image())
     owned = await claimed(database, image)
     await promote(database, building)
-    assert await finish(database, owned, active) == Finished(False, ())
+    assert await finish(database, owned, active) == (False, ())
     row = await load(database, image.id)
     assert (row.status, row.tries_left, row.indexed_at, row.lease_owner) == ("pending", TRIES, None, None)
     async with database.begin() as session:
         assert (await images.list_events(session, image.id))[-1].error_code == "model_changed"
-    assert (await finish(database, await claimed(database, image), building)).done
+    assert (await finish(database, await claimed(database, image), building))[0]
     assert await indexed(database, image) == {building.id}
 
 
@@ -102,7 +103,7 @@ async def test_an_attempt_that_knew_both_models_survives_a_promotion(
     (image,) = await record_pending(database, new_image())
     owned = await claimed(database, image)
     await promote(database, building)
-    assert await finish(database, owned, active, building) == Finished(True, ())
+    assert await finish(database, owned, active, building) == (True, ())
 
 
 async def test_what_an_image_done_again_is_not_in_any_more_is_forgotten(
@@ -112,7 +113,7 @@ async def test_what_an_image_done_again_is_not_in_any_more_is_forgotten(
     assert await indexed(database, image) == {active.id, building.id}
     async with database.begin() as session:
         await lifecycle.redo(session, [lifecycle.Fence(image.id, image.attempt)], "tests", "thumbnail_missing")
-    assert await finish(database, await claimed(database, image), active) == Finished(True, (building.id,))
+    assert await finish(database, await claimed(database, image), active) == (True, (building.id,))
     assert await indexed(database, image) == {active.id}
 
 
@@ -123,7 +124,7 @@ async def test_points_of_a_retired_model_are_not_noted(
     owned = await claimed(database, image)
     async with database.begin() as session:
         await model_lifecycle.retire(session, label(building))
-    assert await finish(database, owned, active, building) == Finished(True, ())
+    assert await finish(database, owned, active, building) == (True, ())
     assert await indexed(database, image) == {active.id}
 
 
@@ -195,7 +196,7 @@ async def test_who_finishes_during_a_promotion_waits_for_it_and_sees_it(
         await model_lifecycle.promote(session, label(building))
         finishing = asyncio.create_task(finish(database, owned, active))
         await waits_for_models(database)
-    assert not (await finishing).done
+    assert not (await finishing)[0]
 
 
 async def test_images_that_changed_since_their_points_were_written_are_not_noted(

@@ -53,7 +53,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
 def count(route: str, status: int, method: str = "GET") -> float:
     labels = {"method": method, "route": route, "status": str(status)}
-    return REGISTRY.get_sample_value("http_requests_total", labels) or 0
+    return REGISTRY.get_sample_value("likeness_http_requests_total", labels) or 0
 
 
 @pytest.mark.parametrize("path", ["/things/1", "/things/missing", "/things/broken", "/nowhere"])
@@ -75,6 +75,14 @@ async def test_an_id_is_made_where_none_or_a_strange_one_is_given(client: httpx.
 async def test_made_ids_differ(client: httpx.AsyncClient) -> None:
     ids = {(await client.get("/things/1")).headers["x-request-id"] for _ in range(5)}
     assert len(ids) == 5
+
+
+async def test_methods_that_anybody_can_make_up_are_counted_as_one(client: httpx.AsyncClient) -> None:
+    before = count("/things/{thing_id}", 405, "other")
+    for method in ("KITTEN", "PUPPY"):
+        await client.request(method, "/things/1")
+    assert count("/things/{thing_id}", 405, "other") == before + 2
+    assert count("/things/{thing_id}", 405, "KITTEN") == 0
 
 
 async def test_a_defect_is_a_problem_that_gives_nothing_away(client: httpx.AsyncClient, logs: list[EventDict]) -> None:

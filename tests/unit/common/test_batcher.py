@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common import tracing
 from common.batcher import Batcher
 from common.errors import Overloaded
 from tests.fakes.flush import NEVER_S, Flush, busy, submit, waiting
+from tests.fixtures.tracing import context_of, kept_spans
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)
@@ -21,7 +24,7 @@ from tests.fakes.flush import NEVER_S, Flush, busy, submit, waiting
 )
 async def test_every_caller_gets_its_own_answer(count: int, max_size: int, concurrency: int, max_wait: float) -> None:
     flush = Flush()
-    batcher = Batcher(flush, max_size=max_size, max_wait=max_wait, concurrency=concurrency)
+    batcher = Batcher(flush, name="test", max_size=max_size, max_wait=max_wait, concurrency=concurrency)
     assert await asyncio.gather(*map(batcher.submit, range(count))) == [10 * item for item in range(count)]
     assert [item for batch in flush.batches for item in batch] == list(range(count)), "once each, in order"
     assert all(1 <= len(batch) <= max_size for batch in flush.batches)
@@ -33,7 +36,7 @@ async def test_one_items_error_is_its_callers_alone() -> None:
     async def flush(items: list[int]) -> list[int | Exception]:
         return [ValueError(f"no {item}") if item % 2 else item for item in items]
 
-    batcher = Batcher(flush, max_size=10, max_wait=0.001)
+    batcher = Batcher(flush, name="test", max_size=10, max_wait=0.001)
     answers = await asyncio.gather(*map(batcher.submit, range(4)), return_exceptions=True)
     assert [str(answer) for answer in answers] == ["0", "no 1", "2", "no 3"]
 
@@ -52,7 +55,7 @@ async def nothing(items: list[int]) -> list[int]:
 
 @pytest.mark.parametrize("flush", [short, long, nothing])
 async def test_a_flush_that_miscounts_fails_its_batch(flush: Callable[[list[int]], Awaitable[list[int]]]) -> None:
-    batcher = Batcher(flush, max_size=3, max_wait=NEVER_S)
+    batcher = Batcher(flush, name="test", max_size=3, max_wait=NEVER_S)
     answers = await asyncio.gather(*map(batcher.submit, range(3)), return_exceptions=True)
     assert [isinstance(answer, RuntimeError | TypeError) for answer in answers] == [True] * 3
 
@@ -63,7 +66,7 @@ async def test_a_flush_that_raises_fails_its_batch_and_no_other() -> None:
             raise OSError("the database is away")
         return items
 
-    batcher = Batcher(flush, max_size=2, max_wait=NEVER_S)
+    batcher = Batcher(flush, name="test", max_size=2, max_wait=NEVER_S)
     answers = await asyncio.gather(*map(batcher.submit, range(4)), return_exceptions=True)
     assert [isinstance(answer, OSError) for answer in answers] == [True, True, False, False]
     assert answers[2:] == [2, 3]
@@ -71,14 +74,14 @@ async def test_a_flush_that_raises_fails_its_batch_and_no_other() -> None:
 
 async def test_a_full_batch_does_not_wait() -> None:
     flush = Flush()
-    batcher = Batcher(flush, max_size=3, max_wait=NEVER_S, concurrency=2)
+    batcher = Batcher(flush, name="test", max_size=3, max_wait=NEVER_S, concurrency=2)
     await asyncio.gather(*map(batcher.submit, range(6)))
     assert flush.batches == [[0, 1, 2], [3, 4, 5]]
 
 
 async def test_a_batch_that_does_not_fill_goes_when_its_first_item_has_waited() -> None:
     flush = Flush()
-    batcher = Batcher(flush, max_size=10, max_wait=0.001)
+    batcher = Batcher(flush, name="test", max_size=10, max_wait=0.001)
     assert await asyncio.gather(*map(batcher.submit, range(3))) == [0, 10, 20]
     assert flush.batches == [[0, 1, 2]]
     assert await batcher.submit(3) == 30, "and the next one gets a wait of its own"
@@ -86,7 +89,7 @@ async def test_a_batch_that_does_not_fill_goes_when_its_first_item_has_waited() 
 
 async def test_without_a_wait_an_item_goes_at_once() -> None:
     flush = Flush()
-    batcher = Batcher(flush, max_size=10, max_wait=0)
+    batcher = Batcher(flush, name="test", max_size=10, max_wait=0)
     assert await batcher.submit(1) == 10
 
 
@@ -164,7 +167,7 @@ async def test_a_batch_of_which_all_have_gone_is_not_flushed() -> None:
 
 async def test_who_goes_while_its_batch_runs_harms_no_other() -> None:
     flush = Flush(blocked=True)
-    batcher = Batcher(flush, max_size=2, max_wait=NEVER_S)
+    batcher = Batcher(flush, name="test", max_size=2, max_wait=NEVER_S)
     stays, goes = submit(batcher, 1), submit(batcher, 2)
     await flush.started.acquire()
     goes.cancel()
@@ -176,7 +179,7 @@ async def test_who_goes_while_its_batch_runs_harms_no_other() -> None:
 
 async def test_close_answers_what_waits_and_refuses_what_comes() -> None:
     flush = Flush()
-    batcher = Batcher(flush, max_size=9, max_wait=NEVER_S)
+    batcher = Batcher(flush, name="test", max_size=9, max_wait=NEVER_S)
     tasks = [submit(batcher, item) for item in range(3)]
     await waiting(batcher, 3)
     await batcher.close()
@@ -188,7 +191,7 @@ async def test_close_answers_what_waits_and_refuses_what_comes() -> None:
 
 async def test_close_waits_for_running_flushes() -> None:
     flush = Flush(blocked=True)
-    batcher = Batcher(flush, max_size=1, max_wait=0)
+    batcher = Batcher(flush, name="test", max_size=1, max_wait=0)
     task = submit(batcher, 1)
     await flush.started.acquire()
     closing = asyncio.ensure_future(batcher.close())
@@ -208,7 +211,7 @@ async def test_a_cancelled_flush_cancels_its_callers_and_gives_its_place_back() 
             raise asyncio.CancelledError
         return items
 
-    batcher = Batcher(flush, max_size=2, max_wait=NEVER_S)
+    batcher = Batcher(flush, name="test", max_size=2, max_wait=NEVER_S)
     answers = await asyncio.gather(*map(batcher.submit, range(4)), return_exceptions=True)
     assert [isinstance(answer, asyncio.CancelledError) for answer in answers] == [True, True, False, False]
     assert answers[2:] == [2, 3]
@@ -216,7 +219,7 @@ async def test_a_cancelled_flush_cancels_its_callers_and_gives_its_place_back() 
 
 async def test_an_idle_batcher_has_no_task() -> None:
     before = asyncio.all_tasks()
-    batcher = Batcher(Flush(), max_size=1, max_wait=0)
+    batcher = Batcher(Flush(), name="test", max_size=1, max_wait=0)
     await batcher.submit(1)
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
@@ -233,4 +236,38 @@ async def test_an_idle_batcher_has_no_task() -> None:
 )
 async def test_senseless_limits_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least"):
-        Batcher(Flush(), **options)
+        Batcher(Flush(), name="test", **options)
+
+
+async def flush_context(ids: list[str]) -> list[dict[str, object]]:
+    """Answer each item the context that the flush runs in."""
+    return [structlog.contextvars.get_contextvars() for _ in ids]
+
+
+async def submit_as(batcher: Batcher[str, dict[str, object]], request_id: str) -> dict[str, object]:
+    with structlog.contextvars.bound_contextvars(request_id=request_id, image_id="its own"), tracing.span(request_id):
+        return await batcher.submit(request_id)
+
+
+async def test_a_flush_runs_under_its_callers_id_and_nothing_else_of_theirs() -> None:
+    batcher = Batcher(flush_context, name="test", max_size=10, max_wait=0.001)
+    answers = await asyncio.gather(*(submit_as(batcher, "a") for _ in range(3)))
+    assert answers == [{"request_id": "a"}] * 3
+
+
+async def test_a_flush_for_several_requests_has_an_id_of_its_own_and_names_theirs() -> None:
+    batcher = Batcher(flush_context, name="test", max_size=10, max_wait=0.001)
+    first, second = await asyncio.gather(submit_as(batcher, "a"), submit_as(batcher, "b"))
+    assert first == second
+    assert first["request_ids"] == ["a", "b"]
+    assert first["request_id"] not in {"a", "b"}
+
+
+async def test_a_flush_is_a_span_below_its_first_caller_linked_to_the_others() -> None:
+    batcher = Batcher(flush_context, name="test", max_size=10, max_wait=0.001)
+    with kept_spans() as spans:
+        await asyncio.gather(submit_as(batcher, "a"), submit_as(batcher, "b"))
+    batch = spans.named("batch")
+    assert batch.parent == context_of(spans.named("a"))
+    assert [link.context for link in batch.links] == [context_of(spans.named("b"))]
+    assert batch.attributes == {"likeness.batch_size": 2}

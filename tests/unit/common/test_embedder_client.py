@@ -7,7 +7,9 @@ from collections.abc import Callable
 import httpx
 import numpy as np
 import pytest
+import structlog
 
+from common import correlation, tracing
 from common.breakers import Breaker
 from common.embedder_client import EmbedderClient
 from common.embedding import COUNT_HEADER, DIM_HEADER, MAX_IMAGES, MAX_TEXTS, MODEL_HEADER, SIZE_HEADER
@@ -23,6 +25,7 @@ from common.errors import (
     UnsupportedMedia,
 )
 from common.settings import BreakerSettings, EmbedderClientSettings
+from tests.fixtures.tracing import kept_spans, traceparent_of
 
 MODEL = {
     "name": "m",
@@ -365,3 +368,36 @@ async def test_callers_mistakes_are_not_sent() -> None:
         for templates in (["no slot"], ["{}"] * (MAX_TEXTS + 1)):
             with pytest.raises(InvalidInput):
                 await client.embed_texts(["x"], templates=templates)
+
+
+async def test_every_call_carries_id_and_trace() -> None:
+    asked: list[httpx.Headers] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers)
+        return vectors_answer([UNIT])
+
+    async with create_client(answer) as client:
+        with correlation.bound("r-1"), kept_spans() as spans, tracing.span("embed"):
+            await client.encode_pixels([IMAGE])
+        await client.encode_pixels([IMAGE])
+    inside, outside = asked
+    assert inside["x-request-id"] == "r-1"
+    assert inside["traceparent"] == traceparent_of(spans.named("embedder POST /encode/pixels"))
+    assert not {"x-request-id", "traceparent"} & set(outside)
+
+
+async def test_a_call_for_several_requests_is_logged_with_their_ids() -> None:
+    async with create_client(lambda _: vectors_answer([UNIT])) as client:
+        await client.model()
+        with (
+            structlog.contextvars.bound_contextvars(request_id="batch", request_ids=["a", "b"]),
+            structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs,
+        ):
+            await client.encode_pixels([IMAGE])
+    (line,) = logs
+    assert (line["event"], line["request_id"], line["request_ids"]) == (
+        "embedder_asked_for_several",
+        "batch",
+        ["a", "b"],
+    )

@@ -66,7 +66,9 @@ async def test_each_call_is_answered_by_the_model_it_asks_for(serve: Serve) -> N
     assert [model.label for model in models] == ["large/seed-0", "small/seed-0"]
     assert [len(vector) for vector in vectors] == [16, 16, 8, 8]
     for label in ("large/seed-0", "small/seed-0"):
-        assert f'embedder_batch_items_count{{kind="text",model="{label}",priority="interactive"}} 1.0' in metrics
+        assert (
+            f'likeness_embedder_batch_items_count{{kind="text",model="{label}",priority="interactive"}} 1.0' in metrics
+        )
 
 
 async def test_a_model_that_is_not_served_is_unknown(serve: Serve) -> None:

@@ -86,10 +86,10 @@ async def test_metrics_count_requests_by_template_and_batches(served: Served) ->
 
     text = (await served.http.get("/metrics")).text
 
-    assert 'embedder_requests_total{method="POST",route="/encode/text",status="200"} 1.0' in text
+    assert 'likeness_http_requests_total{method="POST",route="/encode/text",status="200"} 1.0' in text
     assert 'route="unmatched",status="404"' in text
     assert "/made/up" not in text
-    assert 'embedder_batch_items_sum{kind="text",model="fake/seed-0",priority="interactive"} 2.0' in text
-    assert 'embedder_queue_seconds_count{kind="text",model="fake/seed-0",priority="interactive"} 2.0' in text
-    assert 'embedder_pending_items{kind="image",model="fake/seed-0",priority="bulk"} 0.0' in text
+    assert 'likeness_embedder_batch_items_sum{kind="text",model="fake/seed-0",priority="interactive"} 2.0' in text
+    assert 'likeness_embedder_queue_seconds_count{kind="text",model="fake/seed-0",priority="interactive"} 2.0' in text
+    assert 'likeness_batch_pending_items{batcher="embedder_image_bulk"} 0.0' in text
     assert "embedder_ready 1.0" in text

@@ -317,7 +317,9 @@ async def test_who_goes_first_is_the_callers_word(serve: Serve, model: FakeClipM
         ("text", "bulk", 1),
         ("text", "interactive", 1),
     ]:
-        line = f'embedder_batch_items_count{{kind="{kind}",model="fake/seed-0",priority="{priority}"}} {count}.0'
+        line = (
+            f'likeness_embedder_batch_items_count{{kind="{kind}",model="fake/seed-0",priority="{priority}"}} {count}.0'
+        )
         assert line in metrics
     assert_problem(unknown, 422, "invalid_input")
 

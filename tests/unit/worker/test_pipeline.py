@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from common import correlation
 from common.db.models import TRIES
 from common.errors import (
     DatabaseUnavailable,
@@ -46,6 +47,21 @@ async def test_stages_run_in_order_under_a_lease_then_the_image_is_done() -> Non
     assert seen == [("fetch", True), ("decode", True), ("index", True)]
     assert harness.states == [ImageStatus.DONE]
     assert not harness.held
+
+
+async def test_images_have_the_id_of_what_brought_them_or_each_its_own() -> None:
+    seen: list[str | None] = []
+
+    async def note(_: Work) -> None:
+        seen.append(correlation.current())
+
+    swept = Harness(StepStage("note", note), images=2)
+    await swept.pipeline.process_all(swept.ids)
+    assert len({id_ for id_ in seen if correlation.accept(id_)}) == 2
+    hinted = Harness(StepStage("note", note), images=2)
+    with correlation.bound("r-1"):
+        await hinted.pipeline.process_all(hinted.ids)
+    assert seen[2:] == ["r-1", "r-1"]
 
 
 async def test_stages_of_one_attempt_share_its_work() -> None:
