@@ -137,3 +137,14 @@ def test_a_budget_of_nothing_is_refused(total: int) -> None:
 async def test_a_negative_share_is_refused() -> None:
     with pytest.raises(ValueError, match="at least nothing"):
         await Budget(1).take(-1)
+
+
+async def test_whoever_watches_a_budget_knows_how_much_is_used() -> None:
+    told: list[int] = []
+    budget = Budget(10, told.append)
+    first = await budget.take(6)
+    waiting = asyncio.create_task(budget.take(5))
+    await asyncio.sleep(0)
+    first.give_back()
+    (await waiting).give_back()
+    assert told == [6, 5, 0]

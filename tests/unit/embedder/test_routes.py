@@ -321,6 +321,7 @@ async def test_who_goes_first_is_the_callers_word(serve: Serve, model: FakeClipM
             f'likeness_embedder_batch_items_count{{kind="{kind}",model="fake/seed-0",priority="{priority}"}} {count}.0'
         )
         assert line in metrics
+    assert "likeness_embedder_decode_seconds_count 1.0" in metrics, "of the one that came as a file"
     assert_problem(unknown, 422, "invalid_input")
 
 
