@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
@@ -16,11 +15,13 @@ from api.lifespan import ApiState, open_state
 from api.middleware import RequestContext
 from api.routers import content, duplicates, health, images, imports, search, uploads
 from api.settings import ApiSettings
+from common.draining import CloseConnections, Drain, serve
 from common.log import configure_logging
 from common.readiness import Probe
 from common.vectors.base import VectorIndex
 
 _WEB = Path(__file__).parent / "web"
+_SHUTDOWN_S = 20
 
 _DESCRIPTION = """
 Takes in images and finds the ones that look alike, or that a sentence describes.
@@ -48,9 +49,20 @@ class _WebFiles(StaticFiles):
 
 
 def create_app(
-    settings: ApiSettings, *, vectors: VectorIndex | None = None, neighbours: Sequence[Probe] = ()
+    settings: ApiSettings,
+    *,
+    vectors: VectorIndex | None = None,
+    neighbours: Sequence[Probe] = (),
+    drain: Drain | None = None,
 ) -> FastAPI:
-    """Build the app; `vectors` is an index that is open already, `neighbours` share the process, see `open_state`."""
+    """Build the app.
+
+    Args:
+        settings: of this service.
+        vectors: an index that is open already, see `open_state`.
+        neighbours: what shares the process, see `open_state`.
+        drain: whether its server is about to stop; None: it never says so.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[ApiState]:
@@ -65,7 +77,9 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
+    app.state.drain = drain or Drain()
     app.add_middleware(RequestContext)
+    app.add_middleware(CloseConnections, drain=app.state.drain)
     add_error_handlers(app)
     for part in (uploads, imports, search, duplicates, content, images, health):
         app.include_router(part.router)
@@ -83,13 +97,14 @@ def main() -> None:
     """Serve until told to stop."""
     settings = ApiSettings()
     configure_logging(settings.log)
-    uvicorn.run(
-        create_app(settings),
+    drain = Drain()
+    serve(
+        create_app(settings, drain=drain),
+        drain,
+        settings.http.drain_s,
         host=settings.http.host,
         port=settings.http.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=20,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
     )
 
 

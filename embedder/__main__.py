@@ -6,8 +6,7 @@ import os
 # Idle OpenMP threads sleep instead of spinning. Set before anything loads torch, which reads it once.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import uvicorn
-
+from common.draining import Drain, serve
 from common.log import configure_logging
 from embedder.main import create_app
 from embedder.settings import Settings
@@ -22,12 +21,13 @@ def main() -> None:
     configure_logging(settings.log)
     # open_clip reports each of its steps on the root logger itself, to which alone this filter applies.
     logging.getLogger().addFilter(lambda record: record.levelno >= logging.WARNING)
-    uvicorn.run(
-        create_app(settings),
+    drain = Drain()
+    serve(
+        create_app(settings, drain=drain),
+        drain,
+        settings.embedder.drain_s,
         host=settings.embedder.host,
         port=settings.embedder.port,
-        log_config=None,
-        access_log=False,
         timeout_keep_alive=_KEEPALIVE_S,
         timeout_graceful_shutdown=_SHUTDOWN_S,
     )
