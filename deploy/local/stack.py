@@ -51,7 +51,7 @@ async def run_stack(path: Path, port: int, display: TerminalDisplay, assembly: s
                     services = await assemble(home, port, stores)
                     publish({API_URL: url, **stores.environment()})
                     await supervisor.start(*([service] for service in services))
-                _announce(home, services[-1], display)
+                _announce(home, services, display)
                 await supervisor.watch()
 
 
@@ -60,9 +60,12 @@ async def _load(assembly: str) -> Assemble:
     return assemble
 
 
-def _announce(home: Home, app: PythonService, display: TerminalDisplay) -> None:
+def _announce(home: Home, services: Sequence[PythonService], display: TerminalDisplay) -> None:
+    *others, app = services
     display.say(f"\n[bold green]Likeness is ready:[/] [bold]{app.url}[/]")
     display.say(f"  data   {escape(str(home.path))}\n  logs   {escape(str(home.logs))}")
+    for service in others:
+        display.say(f"  {service.name:<12} {service.url}")
     if app.answer.get("demo"):
         display.warn(
             "DEMO MODEL",
