@@ -40,13 +40,13 @@ async def assemble(home: Home, port: int, stores: Stores) -> Sequence[PythonServ
         create_embedder(each, model, f"embedder-{number}")
         for number, each in enumerate(choose_ports(size.embedders), 1)
     ]
-    own, settings = _vectors(home)
+    own, settings = choose_index(home)
     settings |= stores.environment()
     apis = create_apis(ports, settings, embedders)
     return [*own, *embedders, *create_workers(size.workers, settings, embedders, own), *reversed(apis)]
 
 
-def _vectors(home: Home) -> tuple[list[PythonService], dict[str, str]]:
+def choose_index(home: Home) -> tuple[list[PythonService], dict[str, str]]:
     """Return the process for the vector index, if it takes one of ours, and the settings that name the index."""
     url = os.environ.get("QDRANT_URL") or os.environ.get("QDRANT__URL")
     if url:
