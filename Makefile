@@ -1,6 +1,6 @@
 # Everything runs from .venv, which the first target that needs it builds from the locked requirements.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test faults check bench soak model-change format lint types contracts documented configuration lock clean
+.PHONY: help run cluster demo test faults check bench soak model-change format lint types contracts documented configuration lock clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -16,6 +16,9 @@ help: ## Show what can be made
 run: $(VENV)/local.stamp ## Start everything on this machine; PORT and LIKENESS_HOME are honoured
 	@exec $(BIN)/python -m deploy.local
 
+cluster: $(VENV)/local.stamp ## Start two processes of each service; QDRANT_URL and CLUSTER__APIS, … are honoured
+	@exec $(BIN)/python -m deploy.cluster
+
 demo: $(VENV)/local.stamp ## Upload drawn sample pictures and search them (starts a stack if none runs)
 	@exec $(BIN)/python -m deploy.local.demo
 
@@ -26,7 +29,7 @@ test: $(VENV)/dev.stamp ## Run the whole test suite and hold its branch coverage
 	@$(BIN)/coverage report --include 'common/*,api/*,worker/*' --fail-under 90
 
 faults: $(VENV)/dev.stamp ## Break everything for real and print what became of the images; FAULTS_SEED, FAULTS_MINUTES
-	FAULTS_LONG=1 $(BIN)/python -m pytest tests/faults
+	FAULTS_LONG=1 $(BIN)/python -m pytest tests/faults tests/cluster
 
 check: format lint types contracts documented test ## Check format, lint, types, import contracts and documented settings, then run the tests
 

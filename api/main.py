@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
@@ -17,12 +16,14 @@ from api.middleware import RequestContext
 from api.routers import content, duplicates, health, images, imports, search, uploads
 from api.settings import ApiSettings
 from common import tracing
+from common.draining import CloseConnections, Drain, serve
 from common.log import configure_logging
 from common.readiness import Probe
 from common.starting import ending_plainly
 from common.vectors.base import VectorIndex
 
 _WEB = Path(__file__).parent / "web"
+_SHUTDOWN_S = 20
 
 _DESCRIPTION = """
 Takes in images and finds the ones that look alike, or that a sentence describes.
@@ -50,9 +51,20 @@ class _WebFiles(StaticFiles):
 
 
 def create_app(
-    settings: ApiSettings, *, vectors: VectorIndex | None = None, neighbours: Sequence[Probe] = ()
+    settings: ApiSettings,
+    *,
+    vectors: VectorIndex | None = None,
+    neighbours: Sequence[Probe] = (),
+    drain: Drain | None = None,
 ) -> FastAPI:
-    """Build the app; `vectors` is an index that is open already, `neighbours` share the process, see `open_state`."""
+    """Build the app.
+
+    Args:
+        settings: of this service.
+        vectors: an index that is open already, see `open_state`.
+        neighbours: what shares the process, see `open_state`.
+        drain: whether its server is about to stop; None: it never says so.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[ApiState]:
@@ -67,7 +79,9 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
+    app.state.drain = drain or Drain()
     app.add_middleware(RequestContext)
+    app.add_middleware(CloseConnections, drain=app.state.drain)
     add_error_handlers(app)
     for part in (uploads, imports, search, duplicates, content, images, health):
         app.include_router(part.router)
@@ -86,14 +100,15 @@ def main() -> None:
     with ending_plainly():
         settings = ApiSettings()
     configure_logging(settings.log)
+    drain = Drain()
     with tracing.started(settings.tracing, "likeness-api"):
-        uvicorn.run(
-            create_app(settings),
+        serve(
+            create_app(settings, drain=drain),
+            drain,
+            settings.http.drain_s,
             host=settings.http.host,
             port=settings.http.port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=20,
+            timeout_graceful_shutdown=_SHUTDOWN_S,
         )
 
 

@@ -26,6 +26,11 @@ class HttpSettings(BaseModel):
     """The address that the service listens on; `0.0.0.0` for all."""
     port: int = Field(default=8000, ge=1, le=65_535)
     """The port that the service listens on."""
+    drain_s: float = Field(default=0, ge=0, le=600)
+    """How long the service, told to stop, goes on serving while `/ready` answers 503.
+
+    Longer than what is before it (a load balancer) takes to notice; 0 where nothing is.
+    """
 
 
 class UploadSettings(ImagePolicy):

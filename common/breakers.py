@@ -37,6 +37,7 @@ OPENINGS = Counter("likeness_breaker_openings", "How often a breaker has opened.
 log = structlog.get_logger(__name__)
 
 Sleep = Callable[[float], Awaitable[None]]
+OnChange = Callable[[bool], None]
 
 
 class BreakerState(StrEnum):
@@ -58,8 +59,9 @@ class Breaker:
         name: str,
         failure: type[InfrastructureError],
         settings: BreakerSettings,
-        on_change: Callable[[bool], None],
+        on_change: OnChange,
         sleep: Sleep = asyncio.sleep,
+        watch: Callable[[str], OnChange] | None = None,
     ) -> None:
         """Create a closed breaker.
 
@@ -70,8 +72,11 @@ class Breaker:
             settings: when it opens, when it probes.
             on_change: told whether it is open, whenever that changes.
             sleep: waits between probes.
+            watch: returns what is told whether a part of this name is open; None: nobody is.
         """
         self.name = name
+        self._watch = watch
+        self._parts: list[Breaker] = []
         self._failure = failure
         self._settings = settings
         self._on_change = on_change
@@ -89,6 +94,13 @@ class Breaker:
     def closed(self) -> bool:
         """Whether calls go through."""
         return self.state is BreakerState.CLOSED
+
+    def part(self, name: str) -> "Breaker":
+        """Create the breaker of a part, such as one of several addresses; it is closed with this one's `close`."""
+        name = f"{self.name} {name}"
+        on_change = self._watch(name) if self._watch is not None else lambda _: None
+        self._parts.append(Breaker(name, self._failure, self._settings, on_change, self._sleep))
+        return self._parts[-1]
 
     def probe_with(self, ping: Callable[[], Awaitable[None]]) -> None:
         """Set how the dependency is asked whether it is back: a call that returns, or raises."""
@@ -123,7 +135,8 @@ class Breaker:
             self._circuit.reset()
 
     async def close(self) -> None:
-        """End the probing."""
+        """End the probing, that of parts too."""
+        await asyncio.gather(*(part.close() for part in self._parts))
         if self._healing is not None:
             self._healing.cancel()
             await asyncio.wait([self._healing])
@@ -176,6 +189,10 @@ class Breakers:
 
     def create(self, name: str, failure: type[InfrastructureError]) -> Breaker:
         """Create the breaker of a dependency, which is down when `failure` is raised."""
+        self._breakers[name] = Breaker(name, failure, self._settings, self._watch(name), watch=self._watch)
+        return self._breakers[name]
+
+    def _watch(self, name: str) -> OnChange:
         gauge = OPEN.labels(self._service, name)
         gauge.set(0)
         openings = OPENINGS.labels(self._service, name)
@@ -185,8 +202,7 @@ class Breakers:
             openings.inc(is_open)
             self.wake()
 
-        self._breakers[name] = Breaker(name, failure, self._settings, change)
-        return self._breakers[name]
+        return change
 
     def __getitem__(self, name: str) -> Breaker:
         return self._breakers[name]

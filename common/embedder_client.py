@@ -1,50 +1,34 @@
 """Client of the embedder. Whatever it returns has been checked: count, length, finite, normalised, the right model."""
 
 from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Self
 
 import httpx
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
 
 from common.breakers import Breaker
+from common.embedder_address import Call
+from common.embedder_answers import EmbeddedText, Vector, alike, parse, read_image, read_pixels, read_texts
 from common.embedder_link import EmbedderLink
 from common.embedding import (
     COUNT_HEADER,
-    DIM_HEADER,
     MAX_IMAGES,
     MAX_TEXTS,
-    MODEL_HEADER,
     MODEL_PARAMETER,
     PIXELS_MEDIA_TYPE,
     PRIORITY_HEADER,
     SIZE_HEADER,
-    VECTOR_DTYPE,
-    Encoded,
     ModelInfo,
     Models,
     Priority,
     Readiness,
-    TextsEncoded,
     TextsRequest,
 )
-from common.errors import EmbedderUnavailable, EmbeddingInvalid
 from common.prompts import check_templates, check_texts
 from common.settings import EmbedderClientSettings
-
-Vector = NDArray[np.float32]
-Answer = TypeVar("Answer", bound=BaseModel)
-
-_NORM_TOLERANCE = 1e-3
-
-
-class EmbeddedText(NamedTuple):
-    """A text's vector, and whether the text was too long to be read to its end."""
-
-    vector: Vector
-    truncated: bool
 
 
 class ModelClient:
@@ -67,7 +51,7 @@ class ModelClient:
 
     async def model(self) -> ModelInfo:
         """Ask which model answers, and pin it."""
-        self._model = _parse(ModelInfo, await self._link.request("GET", "/model", params=self._query))
+        self._model = await self._link.request(Call("GET", "/model", self._query), partial(parse, ModelInfo))
         return self._model
 
     async def encode_pixels(
@@ -99,11 +83,8 @@ class ModelClient:
         """
         model = await self._pinned()
         headers = {"Content-Type": "image/*", PRIORITY_HEADER: priority}
-        response = await self._link.request(
-            "POST", "/encode", params=self._query, content=data, headers=headers, rejects_images=True
-        )
-        answer = _parse(Encoded, response)
-        return _vectors([answer.embedding], model, 1, answer.model)[0]
+        call = Call("POST", "/encode", self._query, content=data, headers=headers, rejects_images=True)
+        return await self._link.request(call, partial(read_image, model))
 
     async def encode_texts(self, texts: Sequence[str], *, priority: Priority = Priority.INTERACTIVE) -> list[Vector]:
         """Embed texts; one vector (D,) per text, in order.
@@ -149,14 +130,8 @@ class ModelClient:
 
     async def _embed_texts(self, model: ModelInfo, body: TextsRequest, priority: Priority) -> list[EmbeddedText]:
         headers = {PRIORITY_HEADER: priority}
-        response = await self._link.request(
-            "POST", "/encode/text", params=self._query, json=body.model_dump(), headers=headers
-        )
-        answer = _parse(TextsEncoded, response)
-        vectors = _vectors(answer.embeddings, model, len(body.texts), answer.model)
-        if len(answer.truncated) != len(vectors):
-            raise EmbedderUnavailable("the embedder did not say of each text whether it was cut")
-        return list(map(EmbeddedText, vectors, answer.truncated))
+        call = Call("POST", "/encode/text", self._query, json=body.model_dump(), headers=headers)
+        return await self._link.request(call, partial(read_texts, model, len(body.texts)))
 
     async def _encode_pixels(
         self, model: ModelInfo, images: Sequence[NDArray[np.uint8]], priority: Priority
@@ -168,20 +143,12 @@ class ModelClient:
             PRIORITY_HEADER: priority,
         }
         body = b"".join(image.tobytes() for image in images)
-        response = await self._link.request("POST", "/encode/pixels", params=self._query, content=body, headers=headers)
-        if response.headers.get(DIM_HEADER) != str(model.dim):
-            raise EmbedderUnavailable(f"the embedder answered other vectors than of {model.dim} numbers")
-        if (
-            response.headers.get(COUNT_HEADER) != str(len(images))
-            or len(response.content) != len(images) * model.dim * 4
-        ):
-            raise EmbeddingInvalid(f"the embedder answered another number of vectors than {len(images)}")
-        values = np.frombuffer(response.content, dtype=VECTOR_DTYPE).reshape(len(images), model.dim)
-        return _vectors(values, model, len(images), response.headers.get(MODEL_HEADER, ""))
+        call = Call("POST", "/encode/pixels", self._query, content=body, headers=headers)
+        return await self._link.request(call, partial(read_pixels, model, len(images)))
 
 
 class EmbedderClient(ModelClient):
-    """Talks to one embedder service (or the load balancer before several with the same models).
+    """Talks to one embedder service: one process, or several with the same models, over which it spreads its calls.
 
     By itself it is a client of the service's default model; `serving` gives those of the others.
     """
@@ -197,7 +164,8 @@ class EmbedderClient(ModelClient):
 
         Args:
             settings: where the embedder is, and how long a call may take.
-            breaker: opens when there is no answer, or a 5xx. An answer that can't be right may be one image's doing.
+            breaker: opens when no address answers, or with a 5xx. An answer that can't be right may be one image's
+                doing. Of several addresses each has one of its own.
             transport: replaces the network in tests.
         """
         super().__init__(EmbedderLink(settings, breaker, transport))
@@ -220,34 +188,22 @@ class EmbedderClient(ModelClient):
         return await self._link.ready()
 
     async def models(self) -> list[ModelInfo]:
-        """Ask which models are served, the default one first, and pin `serving`'s clients to what they are."""
-        answer = _parse(Models, await self._link.request("GET", "/models"))
-        for model in answer.models:
+        """Ask which models are served, the default one first, and pin `serving`'s clients to what they are.
+
+        Of several addresses each is asked. A model counts if one serves it; the default one is that of the first.
+        """
+        answers = await self._link.ask_all(Call("GET", "/models"), partial(parse, Models))
+        known: dict[str, ModelInfo] = {}
+        for address, answer in answers:
+            for model in answer.models:
+                address.admit(model.label)
+                if not alike(model, known.setdefault(model.label, model)):
+                    address.leave_out(model.label, "it serves another version of this model", for_good=True)
+        for model in known.values():
             self.serving(model.label).pin(model)
-        return sorted(answer.models, key=lambda model: model.label != answer.default)
+        default = answers[0][1].default
+        return sorted(known.values(), key=lambda model: model.label != default)
 
     def serving(self, label: str) -> ModelClient:
         """Return the client of the model with this label: the same connections, deadline and breaker as this one's."""
         return self._serving.setdefault(label, ModelClient(self._link, label))
-
-
-def _parse(kind: type[Answer], response: httpx.Response) -> Answer:
-    try:
-        return kind.model_validate_json(response.content)
-    except ValidationError as error:
-        raise EmbedderUnavailable(f"the embedder's answer is no {kind.__name__}") from error
-
-
-def _vectors(
-    values: Sequence[Sequence[float]] | NDArray[Any], model: ModelInfo, count: int, label: str
-) -> list[Vector]:
-    """Check an answer against what was asked for; one vector per row."""
-    if label != model.label:
-        raise EmbedderUnavailable(f"expected vectors of {model.label}, the embedder answered with {label or 'no name'}")
-    if len(values) != count or any(len(row) != model.dim for row in values):
-        raise EmbeddingInvalid(f"expected {count} vectors of {model.dim} numbers")
-    vectors = np.asarray(values, dtype=np.float32)
-    norms = np.linalg.norm(vectors, axis=1)
-    if not np.all(np.abs(norms - 1) <= _NORM_TOLERANCE):  # false for nan too
-        raise EmbeddingInvalid("the embedder answered with vectors that are not normalised")
-    return list(vectors)

@@ -1,160 +1,153 @@
-"""The way to the embedder: connections, deadline and breaker, and what its refusals mean."""
+"""The way to the embedder: its addresses, the choice between them, the total deadline, and the breaker before all."""
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import nullcontext
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from random import random
+from typing import TypeVar
 
 import httpx
 import structlog
-from prometheus_client import Gauge, Histogram
-from pydantic import ValidationError
 
-from common import correlation, tracing
 from common.breakers import Breaker
-from common.embedding import TIMEOUT_HEADER, Readiness
-from common.errors import (
-    EmbedderUnavailable,
-    ImageRejected,
-    ImageTooLarge,
-    ImageUnreadable,
-    InvalidInput,
-    Overloaded,
-    UnknownModel,
-    UnsupportedMedia,
-)
-from common.metrics import SECONDS
+from common.embedder_address import AnswerUnusable, Call, EmbedderAddress
+from common.embedding import Readiness
+from common.errors import EmbedderUnavailable, EmbeddingInvalid, LikenessError, Overloaded, UnknownModel
 from common.settings import EmbedderClientSettings
-from common.tls import verify
 
-CALLS = Gauge("likeness_embedder_calls_in_flight", "Calls to the embedder that run.", multiprocess_mode="livesum")
-CALL_SECONDS = Histogram(
-    "likeness_embedder_call_seconds", "Time of a call to the embedder, failed ones included.", ["path"], buckets=SECONDS
-)
+T = TypeVar("T")
+Read = Callable[[httpx.Response], T]
+"""Makes of a 200 what was asked for, or raises `AnswerUnusable` or `EmbeddingInvalid`."""
+
+_ALL_TIMEOUT_S = 10.0
 
 log = structlog.get_logger(__name__)
 
-_CONNECT_TIMEOUT_S = 2.0
-_READY_TIMEOUT_S = 3.0
-_KEEPALIVE_S = 2.0  # less than the server's, so that it never closes a connection just as we reuse it
-_IMAGE_ERRORS: Mapping[int, type[ImageRejected]] = {413: ImageTooLarge, 415: UnsupportedMedia, 422: ImageUnreadable}
-
 
 class EmbedderLink:
-    """One pool of connections to one embedder service, and the breaker before it; all its models share them."""
+    """The addresses of one embedder service. A call goes to one, and on to the next while it gets no answer."""
 
     def __init__(
         self, settings: EmbedderClientSettings, breaker: Breaker | None, transport: httpx.AsyncBaseTransport | None
     ) -> None:
-        """Create a link; see `EmbedderClient`."""
+        """Create a link; see `EmbedderClient`. Each of several addresses has a breaker that is a part of `breaker`."""
         self._breaker = breaker
+        self._timeout_s = settings.timeout_s
+        parts = breaker if len(settings.urls) > 1 else None
+        self._addresses = [EmbedderAddress(url, settings, parts, transport) for url in settings.urls]
         if breaker is not None:
             breaker.probe_with(self._ping)
-        self._timeout_s = settings.timeout_s
-        self._http = httpx.AsyncClient(
-            base_url=settings.url,
-            timeout=httpx.Timeout(settings.timeout_s, connect=min(_CONNECT_TIMEOUT_S, settings.timeout_s)),
-            limits=httpx.Limits(keepalive_expiry=_KEEPALIVE_S),
-            verify=verify(settings.url),
-            trust_env=False,
-            transport=transport,
-        )
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await asyncio.gather(*(address.close() for address in self._addresses))
 
     async def ready(self) -> Readiness:
-        """Ask whether the embedder serves, within a few seconds; never raises."""
-        try:
-            async with asyncio.timeout(_READY_TIMEOUT_S):
-                response = await self._http.get("/ready")
-            return Readiness.model_validate_json(response.content)
-        except (httpx.HTTPError, TimeoutError, ValidationError) as error:
-            return Readiness(status="unreachable", detail=f"no usable answer from the embedder: {_say(error)}")
+        """Ask whether an address serves, and tell of each how it is; within a few seconds, and never raises."""
+        states = await asyncio.gather(*(address.ready() for address in self._addresses))
+        if len(states) == 1:
+            return states[0]
+        best = next((state for state in states if state.ok), states[0])
+        told = [_tell(address, state) for address, state in zip(self._addresses, states, strict=True)]
+        return best.model_copy(update={"detail": "; ".join(told)})
 
     async def _ping(self) -> None:
         readiness = await self.ready()
         if not readiness.ok:
             raise EmbedderUnavailable(readiness.detail)
 
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        content: bytes | None = None,
-        json: Any = None,
-        headers: Mapping[str, str] | None = None,
-        rejects_images: bool = False,
-    ) -> httpx.Response:
-        """Make one call under the total deadline; answer a 200, raise for everything else.
+    async def request(self, call: Call, read: Read[T]) -> T:
+        """Make a call under the total deadline, where the fewest calls of ours are, else where one is answered.
 
-        Args:
-            method: of HTTP, like the following ones.
-            path: below the embedder's address.
-            params: its query.
-            content: a raw body.
-            json: a body in JSON.
-            headers: beside the deadline's.
-            rejects_images: whether a 4xx may be about an image in the body.
+        Half of what is left of the deadline is kept for the other addresses, so one that hangs does not use it up.
         """
-        guard = self._breaker.guard() if self._breaker else nullcontext()
-        with tracing.span(f"embedder {method} {path}", "client"), guard:
-            given = {TIMEOUT_HEADER: str(int(self._timeout_s * 1000)), **_trail(), **(headers or {})}
+        with self._asking():
+            return await self._ask_around(call, read)
+
+    async def ask_all(self, call: Call, read: Read[T]) -> list[tuple[EmbedderAddress, T]]:
+        """Ask every address; return the answers, in the order of the settings. Raises if there are none."""
+        timeout_s = self._timeout_s if len(self._addresses) == 1 else min(self._timeout_s, _ALL_TIMEOUT_S)
+        with self._asking():
+            answers = await asyncio.gather(*(_outcome(address.ask(call, timeout_s)) for address in self._addresses))
+            found: list[tuple[EmbedderAddress, T]] = []
+            refusals: list[LikenessError] = []
+            for address, answer in zip(self._addresses, answers, strict=True):
+                try:
+                    if isinstance(answer, LikenessError):
+                        raise answer
+                    found.append((address, read(answer)))
+                except LikenessError as error:
+                    refusals.append(error)
+            if not found:
+                raise _last_word(refusals)
+            return found
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        try:
+            with self._breaker.guard() if self._breaker else nullcontext():
+                yield
+        except AnswerUnusable as error:
+            raise EmbedderUnavailable(str(error)) from error
+
+    async def _ask_around(self, call: Call, read: Read[T]) -> T:
+        clock = asyncio.get_running_loop().time
+        ends = clock() + self._timeout_s
+        order = choose(self._addresses, call.label)
+        refusals: list[LikenessError] = []
+        for others, address in zip(reversed(range(len(order))), order, strict=True):
+            left_s = ends - clock()
+            if left_s <= 0:
+                break
             try:
-                with CALLS.track_inprogress(), CALL_SECONDS.labels(path).time():
-                    async with asyncio.timeout(self._timeout_s):
-                        response = await self._http.request(
-                            method, path, params=params, content=content, json=json, headers=given
-                        )
-            except (httpx.HTTPError, TimeoutError) as error:
-                raise EmbedderUnavailable(f"no answer from the embedder: {_say(error)}") from error
-            if response.is_server_error:
-                raise _error(response, rejects_images=False)
-        if response.status_code != httpx.codes.OK:
-            raise _error(response, rejects_images=rejects_images)
-        return response
+                answer = read(await address.ask(call, left_s / 2 if others else left_s))
+            except EmbeddingInvalid:  # an input may be the cause, and will be one elsewhere too
+                raise
+            except (EmbedderUnavailable, Overloaded, UnknownModel) as error:
+                refusals.append(error)
+                self._note(address, call, error)
+            else:
+                address.admit(call.label)
+                return answer
+        raise _last_word(refusals)
+
+    def _note(self, address: EmbedderAddress, call: Call, error: LikenessError) -> None:
+        if len(self._addresses) == 1:
+            return
+        log.info("embedder_address_failed", address=address.name, path=call.path, code=error.code, error=str(error))
+        if isinstance(error, UnknownModel | AnswerUnusable):
+            address.leave_out(call.label, str(error))
 
 
-def _trail() -> dict[str, str]:
-    """Return the headers by which the embedder's log and spans belong to ours."""
-    request_id = correlation.current()
-    if correlation.is_shared():
-        log.info("embedder_asked_for_several")  # with the batch's id, which the embedder logs, and those it is for
-    return tracing.carrier() | ({correlation.HEADER: request_id} if request_id else {})
+def choose(addresses: Sequence[EmbedderAddress], label: str | None) -> list[EmbedderAddress]:
+    """Return which addresses to ask for a model, in which order.
+
+    Those that are up come first, of these the ones with the fewest calls in flight. What is down is the last resort:
+    it may be back, and nobody has noticed yet. Who does not serve the model is asked only if nobody does.
+    """
+    serving = [address for address in addresses if address.serves(label)] or addresses
+    return sorted(serving, key=lambda address: (not address.up, address.in_flight, random()))  # noqa: S311
 
 
-def _error(response: httpx.Response, *, rejects_images: bool) -> Exception:
-    code, detail = _problem(response)
-    if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-        return Overloaded(detail, retry_after=_retry_after(response))
-    if code == UnknownModel.default_code:
-        return UnknownModel(detail)
-    rejection = _IMAGE_ERRORS.get(response.status_code)
-    if rejects_images and rejection is not None and code not in (None, InvalidInput.default_code):
-        return rejection(detail, code=code)
-    return EmbedderUnavailable(f"the embedder answered {response.status_code}: {detail}")
+def _last_word(refusals: Sequence[LikenessError]) -> LikenessError:
+    """Return what to tell the caller of several refusals: what promises most."""
+    full = [error for error in refusals if isinstance(error, Overloaded)]
+    if full:
+        return min(full, key=lambda error: error.retry_after)
+    down = [error for error in refusals if type(error) is EmbedderUnavailable]
+    if len(down) > 1:
+        return EmbedderUnavailable("; ".join(dict.fromkeys(map(str, down))))
+    unusable = [error for error in refusals if isinstance(error, EmbedderUnavailable)]
+    return [*down, *unusable, *refusals][0]
 
 
-def _problem(response: httpx.Response) -> tuple[str | None, str]:
-    """Read code and detail of a problem; an answer that is none (a proxy's page) has no code."""
+async def _outcome(answer: Awaitable[httpx.Response]) -> httpx.Response | LikenessError:
     try:
-        body = response.json()
-    except ValueError:
-        return None, response.reason_phrase
-    if not isinstance(body, dict) or not isinstance(body.get("code"), str):
-        return None, response.reason_phrase
-    return body["code"], str(body.get("detail") or body["code"])
+        return await answer
+    except LikenessError as error:
+        return error
 
 
-def _retry_after(response: httpx.Response) -> float:
-    try:
-        return min(60.0, max(0.0, float(response.headers.get("Retry-After", "1"))))
-    except ValueError:
-        return 1.0
-
-
-def _say(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def _tell(address: EmbedderAddress, state: Readiness) -> str:
+    left_out = "" if address.up else ", left out after failures"
+    return f"{address.name}: {state.detail}{left_out}"

@@ -145,9 +145,13 @@ class TextsEncoded(_Wire):
 
 
 class Readiness(_Wire):
-    """Answer of `GET /ready`; `unreachable` is what the client says when there was no usable answer."""
+    """Answer of `GET /ready`.
 
-    status: Literal["ready", "starting", "failed", "unreachable"]
+    `draining`: it is about to stop, and still serves. `unreachable` is what the client says when there was no usable
+    answer.
+    """
+
+    status: Literal["ready", "starting", "failed", "draining", "unreachable"]
     detail: str
     model: ModelInfo | None = None
 

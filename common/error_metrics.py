@@ -55,7 +55,7 @@ _CODES = """
     model_incomplete model_not_found model_retiring multipart_expected must_run_alone no_files no_threshold
     not_calibrated not_found nothing_indexed nothing_to_roll_back_to object_corrupt object_not_found
     one_file_expected operation_not_found out_of_memory overloaded ownership_lost queue_unavailable repeated_field
-    request_too_large search_too_deep selftest_failed spool_unavailable stale_cursor storage_unavailable
+    request_too_large search_too_deep selftest_failed settings_invalid spool_unavailable stale_cursor storage_unavailable
     suspect_vectors text_too_long thumbnail_not_ready tokens_not_supported too_many_fields too_many_files
     too_many_inputs too_many_prompts too_many_uploads unknown_attribute unknown_field unknown_model
     unsupported_dimensions unsupported_media upload_stalled url_fetch_disabled url_refused vector_index_refused

@@ -8,6 +8,7 @@ file; see `common/settings_sources.py`. Each setting has a docstring: `docs/conf
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -16,6 +17,7 @@ from pydantic import (
     ModelWrapValidatorHandler,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -147,9 +149,38 @@ class EmbedderClientSettings(BaseModel):
     """Where the embedder is, for those who call it."""
 
     url: str = "http://127.0.0.1:8100"
-    """The embedder's address."""
+    """Its address, or those of several with the same models, separated by commas: calls are spread over them."""
     timeout_s: float = Field(default=60, gt=0)
-    """How long a call may take, its wait in the embedder's queue included."""
+    """How long a call may take in all, other addresses included."""
+
+    @field_validator("url")
+    @classmethod
+    def _addresses(cls, url: str) -> str:
+        for number, address in enumerate(split_addresses(url) or (url,), 1):
+            if problem := _address_problem(address):
+                raise ValueError(f"address {number}: {problem}, e.g. http://embedder-1:8100,http://embedder-2:8100")
+        return url
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Each address once, in the order given."""
+        return split_addresses(self.url)
+
+
+def split_addresses(text: str) -> tuple[str, ...]:
+    """Return addresses that commas separate, each once; a slash at the end makes no other address."""
+    return tuple(dict.fromkeys(part.strip().rstrip("/") for part in text.split(",") if part.strip()))
+
+
+def _address_problem(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of a port that is none
+        known = False
+    if not known:
+        return "this is no http:// or https:// address of a server"
+    return "a query or a fragment has no place here" if parts.query or parts.fragment else ""
 
 
 class BreakerSettings(BaseModel):

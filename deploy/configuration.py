@@ -14,6 +14,7 @@ from typing import Final
 from api.settings import ApiSettings
 from common.settings import ServiceSettings
 from common.settings_reference import Variable, variables
+from deploy.cluster.settings import ClusterSettings, VectorProcessSettings
 from embedder.settings import Settings as EmbedderServiceSettings
 from worker.cli.settings import CliSettings
 from worker.doctor.settings import DoctorSettings
@@ -25,8 +26,9 @@ SERVICES: Final[Mapping[str, Sequence[type[ServiceSettings]]]] = {
     "worker": [WorkerSettings, ZeroShotSettings],
     "embedder": [EmbedderServiceSettings],
     "likeness": [CliSettings, DoctorSettings],
+    "cluster": [ClusterSettings, VectorProcessSettings],
 }
-"""Who reads what; `likeness` is the command line."""
+"""Who reads what; `likeness` is the command line, `cluster` is `make cluster`."""
 
 _ROOT: Final = Path(__file__).parents[1]
 

@@ -6,9 +6,8 @@ import os
 # Idle OpenMP threads sleep instead of spinning. Set before anything loads torch, which reads it once.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import uvicorn
-
 from common import tracing
+from common.draining import Drain, serve
 from common.log import configure_logging
 from common.starting import ending_plainly
 from embedder.main import create_app
@@ -25,13 +24,14 @@ def main() -> None:
     configure_logging(settings.log)
     # open_clip reports each of its steps on the root logger itself, to which alone this filter applies.
     logging.getLogger().addFilter(lambda record: record.levelno >= logging.WARNING)
+    drain = Drain()
     with tracing.started(settings.tracing, "likeness-embedder"):
-        uvicorn.run(
-            create_app(settings),
+        serve(
+            create_app(settings, drain=drain),
+            drain,
+            settings.embedder.drain_s,
             host=settings.embedder.host,
             port=settings.embedder.port,
-            log_config=None,
-            access_log=False,
             timeout_keep_alive=_KEEPALIVE_S,
             timeout_graceful_shutdown=_SHUTDOWN_S,
         )

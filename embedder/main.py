@@ -5,6 +5,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from common.budget import Budget
+from common.draining import CloseConnections, Drain
 from common.embedding import MAX_IMAGES, MAX_TEMPLATE_CHARS, MAX_TEXT_CHARS, MAX_TEXTS
 from common.error_metrics import count_error
 from common.trail import RequestTrail
@@ -29,11 +30,15 @@ def _load_with_torch(settings: EmbedderSettings, observe: ObserveStep) -> ClipMo
     return load_model(settings, observe)
 
 
-def create_app(settings: Settings, load: LoadModel = _load_with_torch) -> FastAPI:
-    """Create the application; nothing is opened before its lifespan begins, which has `load` make the model."""
+def create_app(settings: Settings, load: LoadModel = _load_with_torch, drain: Drain | None = None) -> FastAPI:
+    """Create the application; nothing is opened before its lifespan begins, which has `load` make the model.
+
+    `drain` says whether its server is about to stop; None: it never does.
+    """
     metrics = Metrics()
     app = FastAPI(title="Likeness embedder", lifespan=create_lifespan(settings, metrics, load))
     app.state.metrics = metrics
+    app.state.drain = drain or Drain()
     app.include_router(routes.router)
     app.include_router(openai_api.router)
     app.include_router(probes.router)
@@ -42,6 +47,7 @@ def create_app(settings: Settings, load: LoadModel = _load_with_torch) -> FastAP
     memory = Budget(settings.embedder.bytes_in_flight)
     app.add_middleware(BodyLimit, limits=_body_limits(settings), default=_FORM_OVERHEAD, memory=memory)
     app.add_middleware(RequestMetrics, metrics=metrics)
+    app.add_middleware(CloseConnections, drain=app.state.drain)
     app.add_middleware(RequestTrail, defect=answer_defect, on_defect=partial(count_error, "embedder"))
     return app
 

@@ -47,6 +47,8 @@ class EmbedderSettings(BaseModel):
     """The address that the service listens on; `0.0.0.0` for all."""
     port: int = Field(default=8100, ge=1, le=65_535)
     """The port that the service listens on."""
+    drain_s: float = Field(default=0, ge=0, le=600)
+    """How long the service, told to stop, goes on serving while `/ready` answers 503; as `HTTP__DRAIN_S`."""
 
     model: str = "ViT-B-32"
     """An open_clip architecture, an `hf-hub:` id, or `demo` for the bundled demo model."""

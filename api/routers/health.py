@@ -6,8 +6,9 @@ from fastapi import APIRouter, Request, Response
 
 from common import jobs
 from common.breakers import DATABASE, EMBEDDER, REDIS, STORAGE, VECTORS, Breakers
+from common.draining import DETAIL
 from common.exposition import MEDIA_TYPE, expose
-from common.readiness import Ready, find_live_models, probe, probe_embedder
+from common.readiness import Dependency, Ready, find_live_models, probe, probe_embedder
 
 router = APIRouter(tags=["health"])
 
@@ -20,7 +21,10 @@ async def health() -> dict[str, str]:
 
 @router.get("/ready", responses={503: {"model": Ready}}, response_model=Ready, summary="Ready?")
 async def ready(request: Request) -> Response:
-    """Answer 200 when everything that requests need works, 503 with the state of each dependency otherwise."""
+    """Answer 200 when everything that requests need works, 503 with the state of each dependency otherwise.
+
+    503 also when the service has been told to stop: who chooses between several sends it nothing more.
+    """
     state = request.state
     breakers: Breakers = state.breakers
     (embedder, model), live, others = await asyncio.gather(
@@ -34,7 +38,8 @@ async def ready(request: Request) -> Response:
             *(ask() for ask in state.neighbours),
         ),
     )
-    return Ready.of([*others, embedder], model, live).response()
+    draining = [Dependency(name="api", ok=False, detail=DETAIL)] if request.app.state.drain.began else []
+    return Ready.of([*draining, *others, embedder], model, live).response()
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)

@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -224,8 +224,19 @@ def _create(folder: Path, collection: Collection) -> None:
     _sync(folder.parent)
 
 
+def find_collections(root: Path) -> list[Collection]:
+    """Return the collections that have been made below `root`, open or not."""
+    folders = (folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    return [Collection(folder.name, _vectors(folder)["size"]) for folder in folders]
+
+
+def _vectors(folder: Path) -> dict[str, Any]:
+    vectors: dict[str, Any] = json.loads((folder / "edge_config.json").read_bytes())["vectors"][""]
+    return vectors
+
+
 def _check_vectors(folder: Path, collection: Collection) -> None:
-    vectors = json.loads((folder / "edge_config.json").read_bytes())["vectors"][""]
+    vectors = _vectors(folder)
     if (vectors["size"], vectors["distance"]) != (collection.dim, "Cosine"):
         raise ConfigurationError(
             f"{folder} holds vectors of {vectors['size']} numbers compared by {vectors['distance']}, "

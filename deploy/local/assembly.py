@@ -19,7 +19,13 @@ from worker.settings import WorkerSettings
 
 
 async def assemble(home: Home, port: int, stores: Stores) -> Sequence[PythonService]:
-    """Migrate, choose the model, and return embedder and app, the app on `port`.
+    """Return embedder and app, the app on `port`; raises as `prepare`."""
+    embedder = create_embedder(choose_ports(1)[0], await prepare(home, stores))
+    return embedder, create_app(port, stores.environment(), embedder, home.folder("qdrant"))
+
+
+async def prepare(home: Home, stores: Stores) -> dict[str, str]:
+    """Migrate, choose the model, and return the embedder's settings that say which.
 
     Raises:
         SettingsInvalid: settings of one of the services are wrong.
@@ -33,6 +39,4 @@ async def assemble(home: Home, port: int, stores: Stores) -> Sequence[PythonServ
         await asyncio.to_thread(upgrade, stores.database_url)
     except CommandError as error:
         raise WrongSchema(f"{home.path} was last used by a newer version of Likeness: {error}") from error
-    model = choose_model(configured, await find_live_models(stores.database_url))
-    embedder = create_embedder(choose_ports(1)[0], model)
-    return embedder, create_app(port, stores.environment(), embedder, home.folder("qdrant"))
+    return choose_model(configured, await find_live_models(stores.database_url))

@@ -61,10 +61,10 @@ class PythonService:
             raise NotReady(_reason(self.answer))
 
 
-def create_embedder(port: int, model: Mapping[str, str]) -> PythonService:
-    """Return the embedder; `model` holds the settings that choose its model."""
+def create_embedder(port: int, model: Mapping[str, str], name: str = "embedder") -> PythonService:
+    """Return an embedder; `model` holds the settings that choose its model."""
     settings = {"EMBEDDER__HOST": LOOPBACK, "EMBEDDER__PORT": str(port), **model}
-    return PythonService("embedder", "embedder", port, settings, grace_s=10)
+    return PythonService(name, "embedder", port, settings, grace_s=10)
 
 
 def create_app(port: int, stores: Mapping[str, str], embedder: PythonService, vectors: Path) -> PythonService:

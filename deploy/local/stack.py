@@ -52,7 +52,7 @@ async def run_stack(path: Path, port: int, display: TerminalDisplay, assembly: s
                     # The app's settings name all it talks to.
                     publish({API_URL: url, **stores.environment(), **services[-1].settings})
                     await supervisor.start(*([service] for service in services))
-                _announce(home, services[-1], display)
+                _announce(home, services, display)
                 await supervisor.watch()
 
 
@@ -61,9 +61,12 @@ async def _load(assembly: str) -> Assemble:
     return assemble
 
 
-def _announce(home: Home, app: PythonService, display: TerminalDisplay) -> None:
+def _announce(home: Home, services: Sequence[PythonService], display: TerminalDisplay) -> None:
+    *others, app = services
     display.say(f"\n[bold green]Likeness is ready:[/] [bold]{app.url}[/]")
     display.say(f"  data   {escape(str(home.path))}\n  logs   {escape(str(home.logs))}")
+    for service in others:
+        display.say(f"  {service.name:<12} {service.url}")
     if app.answer.get("demo"):
         display.warn(
             "DEMO MODEL",

@@ -1,14 +1,15 @@
 """An embedder without a model: it speaks the wire contract of `common/embedding.py`, and misbehaves on demand.
 
-A vector is the mean colours of the picture's strips, so other pictures have other vectors. There are two models, the
-default one with strips across, another with strips down. `PUT /script` with
-`{"answer": …}` says how pixels are answered from then on; `ANSWERS` has the names. Run it as
-`python -m tests.fakes.embedder_server PORT`.
+A vector is the mean colours of the picture's strips, so other pictures have other vectors; a text's is drawn by its
+hash. There are two models, the default one with strips across, another with strips down. `PUT /script` with
+`{"answer": …}` says how pixels are answered from then on; `ANSWERS` has the names. `GET /pictures` says how many
+came. Run it as `python -m tests.fakes.embedder_server PORT`.
 """
 
 import asyncio
 import sys
 from collections.abc import Callable, Mapping
+from zlib import crc32
 
 import numpy as np
 import uvicorn
@@ -29,6 +30,8 @@ from common.embedding import (
     Models,
     PreprocessInfo,
     Readiness,
+    TextsEncoded,
+    TextsRequest,
 )
 from common.imaging import PREPROCESS_VERSION
 
@@ -91,6 +94,7 @@ class EmbedderServer:
 
     def __init__(self) -> None:
         self._script = "right"
+        self._pictures = 0
 
     def app(self) -> Starlette:
         """Return the ASGI app."""
@@ -101,7 +105,9 @@ class EmbedderServer:
                 Route("/models", self._models),
                 Route("/model", self._model),
                 Route("/script", self._follow, methods=["PUT"]),
+                Route("/pictures", self._count),
                 Route("/encode/pixels", self._encode_pixels, methods=["POST"]),
+                Route("/encode/text", self._encode_text, methods=["POST"]),
             ]
         )
 
@@ -122,17 +128,35 @@ class EmbedderServer:
         self._script = (await request.json())["answer"]
         return JSONResponse(sorted(ANSWERS), 200 if self._script in ANSWERS else 422)
 
+    async def _count(self, _: Request) -> Response:
+        return JSONResponse(self._pictures)
+
     async def _encode_pixels(self, request: Request) -> Response:
         model = _asked(request)
         if model is None:
             return _unknown()
         count, size = int(request.headers[COUNT_HEADER]), int(request.headers[SIZE_HEADER])
+        self._pictures += count
         pixels = np.frombuffer(await request.body(), dtype=np.uint8).reshape(count, size, size, 3)
         if self._script == "slow":
             await asyncio.sleep(SLOW_S)
         answer = ANSWERS[self._script](embed(pixels, model))
         answer.headers.setdefault(MODEL_HEADER, model.label)
         return answer
+
+    async def _encode_text(self, request: Request) -> Response:
+        model = _asked(request)
+        if model is None:
+            return _unknown()
+        texts = TextsRequest.model_validate_json(await request.body()).texts
+        vectors = [np.random.default_rng(crc32(text.encode())).standard_normal(DIM) for text in texts]
+        answer = TextsEncoded(
+            embeddings=[(vector / np.linalg.norm(vector)).tolist() for vector in vectors],
+            truncated=[False] * len(texts),
+            model=model.label,
+            dim=DIM,
+        )
+        return JSONResponse(answer.model_dump())
 
 
 def _asked(request: Request) -> ModelInfo | None:

@@ -9,14 +9,14 @@ from common.db.engine import Database
 from common.db.operations import AUDIT, NewOperation
 from common.settings import DatabaseSettings
 from common.status import OperationStatus
-from tests.faults.system import System
+from tests.faults.judged import Judged
 from worker.audit.report import Report
 
 _LOOK_S = 0.1
 _DONE_WITHIN_S = 120
 
 
-async def audit(system: System, *, fix: bool = False) -> Report:
+async def audit(system: Judged, *, fix: bool = False) -> Report:
     """Have everything audited, and return the report."""
     database = Database(DatabaseSettings(url=SecretStr(system.stores.database_url)))
     try:

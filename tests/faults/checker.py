@@ -23,7 +23,7 @@ from common.storage import S3ObjectStore, object_key, thumbnail_key
 from common.tls import verify
 from tests.faults.auditing import audit
 from tests.faults.history import Event, read
-from tests.faults.system import System
+from tests.faults.judged import Judged
 
 HEALED_WITHIN_S = 180.0
 """When to give up waiting: long after the longest backoff, lease and sweep."""
@@ -67,7 +67,7 @@ class Stores:
     points: dict[str, dict[str, Any]]
 
 
-async def settle(system: System, ids: Sequence[str], within_s: float = HEALED_WITHIN_S) -> None:
+async def settle(system: Judged, ids: Sequence[str], within_s: float = HEALED_WITHIN_S) -> None:
     """Wait until the accepted images are `done` or in `error`; after the deadline the check tells which are not."""
     connection = await connect(system)
     deadline = monotonic() + within_s
@@ -83,7 +83,7 @@ async def settle(system: System, ids: Sequence[str], within_s: float = HEALED_WI
 
 
 async def check(
-    system: System,
+    system: Judged,
     ids: Sequence[str],
     *,
     healing_since: float,
@@ -163,7 +163,7 @@ def _check_points(stores: Stores, outcome: Outcome) -> None:
 
 
 @asynccontextmanager
-async def object_store(system: System) -> AsyncIterator[S3ObjectStore]:
+async def object_store(system: Judged) -> AsyncIterator[S3ObjectStore]:
     """Open the object store past the line that tests break."""
     settings = S3Settings(
         endpoint=system.stores.s3_endpoint,
@@ -178,7 +178,7 @@ async def object_store(system: System) -> AsyncIterator[S3ObjectStore]:
         await store.close()
 
 
-async def _missing_objects(system: System, rows: Sequence[Any]) -> list[str]:
+async def _missing_objects(system: Judged, rows: Sequence[Any]) -> list[str]:
     keys = [object_key(row["sha256"]) for row in rows]
     keys += [thumbnail_key(row["sha256"]) for row in rows if row["status"] == ImageStatus.DONE]
     async with object_store(system) as store:
@@ -186,7 +186,7 @@ async def _missing_objects(system: System, rows: Sequence[Any]) -> list[str]:
     return [f"{key}: not in the object store" for key, object_ in zip(keys, found, strict=True) if object_ is None]
 
 
-async def _read(system: System) -> Stores:
+async def _read(system: Judged) -> Stores:
     connection = await connect(system)
     try:
         rows = await connection.fetch("SELECT * FROM images")
@@ -213,7 +213,7 @@ async def _read(system: System) -> Stores:
     )
 
 
-async def _points(system: System, collection: str) -> dict[str, dict[str, Any]]:
+async def _points(system: Judged, collection: str) -> dict[str, dict[str, Any]]:
     points: dict[str, dict[str, Any]] = {}
     offset, url = None, system.vectors_url
     async with httpx.AsyncClient(base_url=url, trust_env=False, verify=verify(url)) as client:
@@ -228,7 +228,7 @@ async def _points(system: System, collection: str) -> dict[str, dict[str, Any]]:
                 return points
 
 
-async def codes(system: System, ids: Sequence[str]) -> set[str]:
+async def codes(system: Judged, ids: Sequence[str]) -> set[str]:
     """Return why attempts at these images have failed so far."""
     connection = await connect(system)
     try:
@@ -241,6 +241,6 @@ async def codes(system: System, ids: Sequence[str]) -> set[str]:
     return {row["error_code"] for row in found}
 
 
-async def connect(system: System) -> "asyncpg.Connection[asyncpg.Record]":
+async def connect(system: Judged) -> "asyncpg.Connection[asyncpg.Record]":
     """Open a connection past the line that tests break."""
     return await asyncpg.connect(system.stores.database_url.replace("+asyncpg", ""))

@@ -9,7 +9,7 @@ from time import monotonic
 
 import httpx
 
-from tests.faults.system import System
+from tests.faults.judged import Judged
 from tests.fixtures.pictures import jpeg
 from tests.fixtures.uploading import upload
 
@@ -33,7 +33,7 @@ def pictures(number: int) -> list[bytes]:
 class Traffic:
     """Uploads, and what came of them."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: Judged) -> None:
         self._client = system.client
         self.accepted: list[str] = []
         self.seconds: list[float] = []

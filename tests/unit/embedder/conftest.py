@@ -9,6 +9,7 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from common.draining import Drain
 from common.embedder_client import EmbedderClient
 from common.settings import EmbedderClientSettings, ImagePolicy
 from embedder.main import create_app
@@ -23,6 +24,7 @@ class Served:
 
     http: httpx.AsyncClient
     client: EmbedderClient
+    drain: Drain
 
     async def wait_for(self, status: str) -> None:
         while (await self.client.ready()).status != status:  # noqa: ASYNC110 - what is waited for is what an outsider sees
@@ -46,7 +48,8 @@ def serve(model: FakeClipModel) -> Serve:
         settings = Settings(
             embedder=EmbedderSettings.model_validate(embedder), upload=upload or ImagePolicy(max_file_bytes=50_000)
         )
-        app = create_app(settings, load)
+        drain = Drain()
+        app = create_app(settings, load, drain)
         async with app.router.lifespan_context(app) as state:
             transport = httpx.ASGITransport(_with_state(app, dict(state or {})), raise_app_exceptions=False)
             async with (
@@ -54,7 +57,7 @@ def serve(model: FakeClipModel) -> Serve:
                 EmbedderClient(EmbedderClientSettings(url="http://embedder"), transport=transport) as client,
             ):
                 try:
-                    yield Served(http, client)
+                    yield Served(http, client, drain)
                 finally:
                     model.gate.set()
 

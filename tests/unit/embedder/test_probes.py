@@ -93,3 +93,11 @@ async def test_metrics_count_requests_by_template_and_batches(served: Served) ->
     assert 'likeness_embedder_queue_seconds_count{kind="text",model="fake/seed-0",priority="interactive"} 2.0' in text
     assert 'likeness_batch_pending_items{batcher="embedder_image_bulk"} 0.0' in text
     assert "embedder_ready 1.0" in text
+
+
+async def test_a_service_that_drains_is_not_ready_and_serves(served: Served) -> None:
+    served.drain.began = True
+    answer = await served.http.get("/ready")
+    assert (answer.status_code, answer.json()["status"]) == (503, "draining")
+    assert answer.headers["Connection"] == "close"
+    assert len(await served.client.encode_texts(["still here"])) == 1

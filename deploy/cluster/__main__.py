@@ -1,0 +1,8 @@
+"""`make cluster`: like `make run`, with several processes of each service; see `assembly.py`."""
+
+import sys
+
+from deploy.local.__main__ import main
+
+if __name__ == "__main__":
+    sys.exit(main("deploy.cluster.assembly:assemble"))
