@@ -1,7 +1,7 @@
 """The file in which a running local stack says how its services are reached (`<LIKENESS_HOME>/environment.json`).
 
-A flat JSON object of environment variables (`DATABASE__URL`, `REDIS__URL`, `LIKENESS_URL`, …), mode 0600 as it holds
-credentials; it is there while the stack runs.
+A flat JSON object of environment variables (`LIKENESS_URL`, `DATABASE__URL`, and whatever else its api and worker are
+given), mode 0600 as it holds credentials; it is there while the stack runs.
 """
 
 import json

@@ -17,10 +17,15 @@ SCRIPTS = Path(__file__).parents[2] / "alembic"
 
 def head_revision() -> str:
     """Return the revision this code is written for: migrations are numbered in their order, `0001_what.py`."""
+    return known_revisions()[-1]
+
+
+def known_revisions() -> list[str]:
+    """Return all revisions that this code has migrations for, in their order."""
     numbers = [path.name.partition("_")[0] for path in (SCRIPTS / "versions").glob("[0-9]*_*.py")]
     if not numbers:
         raise ConfigurationError("no migrations found beside the code")
-    return max(numbers)
+    return sorted(numbers)
 
 
 async def check_revision(database: Database) -> None:

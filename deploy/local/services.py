@@ -29,7 +29,8 @@ class PythonService:
         self.answer: Mapping[str, Any] = {}
         """What `/ready` answered last."""
         self._module = module
-        self._settings = settings
+        self.settings = settings
+        """What is laid over the user's environment."""
 
     async def prepare(self, launcher: Launcher) -> None:
         """Nothing is to be prepared."""
@@ -40,9 +41,9 @@ class PythonService:
 
     def environment(self) -> dict[str, str]:
         """Return the user's environment, and over it the settings that belong to this stack."""
-        kept = {name: value for name, value in os.environ.items() if name.upper() not in self._settings}
-        kept.pop("QDRANT__URL", None)  # the vector index here is the embedded one
-        return {"PYTHONUNBUFFERED": "1", **kept, **self._settings}
+        ours = self.settings.keys() | {f"{name}_FILE" for name in self.settings}
+        kept = {name: value for name, value in os.environ.items() if name.upper() not in ours}
+        return {"PYTHONUNBUFFERED": "1", **kept, **self.settings}
 
     def leftovers(self) -> list[Path]:
         """Return nothing: it keeps to its folder."""
@@ -73,6 +74,7 @@ def create_app(port: int, stores: Mapping[str, str], embedder: PythonService, ve
         "HTTP__PORT": str(port),
         "EMBEDDER__URL": embedder.url,
         "QDRANT__PATH": str(vectors),
+        "QDRANT__URL": "",  # the vector index here is the embedded one, whatever the user's files say
         **stores,
     }
     return PythonService("app", "deploy.local.app", port, settings, grace_s=30)

@@ -49,7 +49,8 @@ async def run_stack(path: Path, port: int, display: TerminalDisplay, assembly: s
                 with display.starting():
                     assemble, _ = await asyncio.gather(_load(assembly), supervisor.start(stores.services))
                     services = await assemble(home, port, stores)
-                    publish({API_URL: url, **stores.environment()})
+                    # The app's settings name all it talks to.
+                    publish({API_URL: url, **stores.environment(), **services[-1].settings})
                     await supervisor.start(*([service] for service in services))
                 _announce(home, services[-1], display)
                 await supervisor.watch()

@@ -157,7 +157,8 @@ _OPERATORS = {"gte": "ge", "gt": "gt", "lte": "le", "lt": "lt"}
 class QdrantServer:
     """The server's state and its answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, api_key: str | None = None) -> None:
+        self.api_key = api_key
         self._collections: dict[str, _Collection] = {}
         self._torn_upserts = 0
 
@@ -183,8 +184,27 @@ class QdrantServer:
             ("POST", f"{one}/points/count"): self._count,
         }
         return Starlette(
-            routes=[Route(path, _answering(handle), methods=[method]) for (method, path), handle in routes.items()]
+            routes=[
+                Route("/", self._introduce),
+                *(Route(path, self._answering(handle), methods=[method]) for (method, path), handle in routes.items()),
+            ]
         )
+
+    async def _introduce(self, _: Request) -> Response:
+        return JSONResponse({"title": "a small Qdrant", "version": "1.19.0"})
+
+    def _answering(self, handle: Any) -> Any:
+        async def endpoint(request: Request) -> Response:
+            body = await request.json() if await request.body() else None
+            try:
+                if self.api_key not in {None, request.headers.get("api-key")}:
+                    raise Refused(401, "Must provide an API key or an Authorization bearer token")
+                result = handle(request.path_params.get("name", ""), body)
+            except Refused as refusal:
+                return JSONResponse({"status": {"error": str(refusal)}, "time": 0.0}, refusal.status)
+            return JSONResponse({"result": result, "status": "ok", "time": 0.0})
+
+        return endpoint
 
     def _get(self, name: str) -> _Collection:
         if name not in self._collections:
@@ -267,18 +287,6 @@ def _record(id_: str, point: _Point, body: Json) -> Json:
     if body.get("with_vector"):
         record["vector"] = point.vector.tolist()
     return record
-
-
-def _answering(handle: Any) -> Any:
-    async def endpoint(request: Request) -> Response:
-        body = await request.json() if await request.body() else None
-        try:
-            result = handle(request.path_params.get("name", ""), body)
-        except Refused as refusal:
-            return JSONResponse({"status": {"error": str(refusal)}, "time": 0.0}, refusal.status)
-        return JSONResponse({"result": result, "status": "ok", "time": 0.0})
-
-    return endpoint
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from common.log import configure_logging
 from common.settings import LogSettings
 from worker.cli.auditing import audit
 from worker.cli.calibrating import calibrate
+from worker.cli.doctor import doctor
 from worker.cli.exits import EPILOG
 from worker.cli.importing import import_images
 from worker.cli.inspection import inspect_image
@@ -19,6 +20,7 @@ from worker.cli.status import status
 app = typer.Typer(no_args_is_help=True, add_completion=False, epilog=EPILOG, pretty_exceptions_show_locals=False)
 
 app.command("status", epilog=EPILOG)(status)
+app.command("doctor", epilog=EPILOG)(doctor)
 app.command("requeue", epilog=EPILOG)(requeue)
 app.command("inspect", epilog=EPILOG)(inspect_image)
 app.command("audit", epilog=EPILOG)(audit)

@@ -8,6 +8,7 @@ async def test_help_names_every_command_and_the_exit_statuses(run: Run) -> None:
     assert ran.status == 0
     commands = (
         "status",
+        "doctor",
         "requeue",
         "inspect",
         "calibrate",

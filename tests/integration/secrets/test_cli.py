@@ -31,6 +31,7 @@ async def test_an_address_of_postgresql_that_does_not_work(
         ran = await run(command, DATABASE__URL=url)
         assert ran.status == status
         assert_discreet(ran.out + ran.err)
+    assert_discreet((await run("doctor", "--only", "postgresql", DATABASE__URL=url)).out)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,7 @@ async def test_an_address_of_redis_that_does_not_work(
     ran = await run("status", REDIS__URL=url)
     assert ran.status == status
     assert_discreet(ran.out + ran.err)
+    assert_discreet((await run("doctor", "--only", "redis", REDIS__URL=url)).out)
 
 
 async def test_a_wrong_password(run: Run, guarded_database: str, assert_discreet: AssertDiscreet) -> None:

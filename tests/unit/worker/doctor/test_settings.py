@@ -1,0 +1,69 @@
+"""Which settings are examined: the environment's or, where it names no database, the running local stack's."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from common.connection_file import FILE_NAME
+from worker.doctor.findings import Outcome
+from worker.doctor.settings import read_configuration
+
+LOCAL = {
+    "LIKENESS_URL": "http://127.0.0.1:8000",
+    "DATABASE__URL": "postgresql+asyncpg://likeness:hush@127.0.0.1:5/likeness",
+    "S3__BUCKET": "local",
+    "EMBEDDER__URL": "http://127.0.0.1:7",
+    "QDRANT__PATH": "/data/qdrant",
+    "HTTP__PORT": "8000",
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in LOCAL:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LIKENESS_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_the_local_stack_where_one_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / FILE_NAME).write_text(json.dumps(LOCAL))
+    monkeypatch.setenv("S3__BUCKET", "mine")
+    found = read_configuration()
+    assert found.settings is not None
+    assert (found.settings.s3.bucket, found.settings.embedder.url) == ("mine", LOCAL["EMBEDDER__URL"])
+    assert (found.settings.qdrant.path, found.settings.qdrant.url) == (Path("/data/qdrant"), None)
+    assert (found.api_url, found.home) == (LOCAL["LIKENESS_URL"], home)
+    assert found.diagnosis.findings[0].outcome is Outcome.OK
+
+
+def test_an_index_of_the_environment_s_own_goes_before_the_local_stack_s(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / FILE_NAME).write_text(json.dumps(LOCAL))
+    monkeypatch.setenv("QDRANT__URL", "http://qdrant:6333")
+    settings = read_configuration().settings
+    assert settings is not None
+    assert (settings.qdrant.path, settings.qdrant.url) == (None, "http://qdrant:6333")
+
+
+def test_the_environment_where_it_names_a_database(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / FILE_NAME).write_text(json.dumps(LOCAL))
+    monkeypatch.setenv("DATABASE__URL", "postgresql+asyncpg://likeness@elsewhere/likeness")
+    found = read_configuration()
+    assert found.settings is not None
+    assert found.settings.s3.bucket == "likeness"
+    assert (found.api_url, found.home) == (None, None)
+
+
+def test_neither_of_them(home: Path) -> None:
+    finding = read_configuration().diagnosis.findings[0]
+    assert finding.outcome is Outcome.WARNING
+    assert "make run" in (finding.remedy or "")
+
+
+def test_a_connection_file_that_is_none(home: Path) -> None:
+    (home / FILE_NAME).write_text("hush")
+    found = read_configuration()
+    assert (found.settings, found.diagnosis.findings[0].outcome) == (None, Outcome.FAILED)
