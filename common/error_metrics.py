@@ -47,20 +47,21 @@ _CODES = """
     connection_file_unreadable content_not_ready database_unavailable decode_crashed decode_out_of_memory
     decode_timeout decoder_unavailable dependency_unavailable download_failed duplicate_image embedder_not_ready
     embedder_unavailable embedding_invalid empty_file empty_input empty_query examples_cancel_out
-    external_id_for_many external_id_taken file_too_large folder_not_found forbidden group_changed group_not_found
-    hub_unreachable image_corrupt image_deleted image_header_corrupt image_not_failed image_not_found
-    image_not_indexed image_rejected image_side_too_long image_too_large image_too_many_pixels image_truncated
-    import_disabled internal_error invalid_attribute invalid_attribute_filter invalid_cursor invalid_data_url
-    invalid_input invalid_json invalid_template invalid_url malformed_multipart model_active model_failed
-    model_incomplete model_not_found model_retiring multipart_expected must_run_alone no_files no_threshold
-    not_calibrated not_found nothing_indexed nothing_to_roll_back_to object_corrupt object_not_found
-    one_file_expected operation_not_found out_of_memory overloaded ownership_lost queue_unavailable repeated_field
-    request_too_large search_too_deep selftest_failed settings_invalid spool_unavailable stale_cursor storage_unavailable
-    suspect_vectors text_too_long thumbnail_not_ready tokens_not_supported too_many_fields too_many_files
-    too_many_inputs too_many_prompts too_many_uploads unknown_attribute unknown_field unknown_model
-    unsupported_dimensions unsupported_media upload_stalled url_fetch_disabled url_refused vector_index_refused
-    vector_index_unavailable vector_invalid vector_without_direction worker_stopped wrong_database_revision
-    wrong_dimension wrong_image_size wrong_length wrong_model wrong_preprocess_version
+    external_id_for_many external_id_taken file_too_large folder_not_found forbidden group_changed
+    group_not_found hub_unreachable image_corrupt image_deleted image_header_corrupt image_not_failed
+    image_not_found image_not_indexed image_rejected image_side_too_long image_too_large image_too_many_pixels
+    image_truncated import_disabled internal_error invalid_attribute invalid_attribute_filter invalid_cursor
+    invalid_data_url invalid_input invalid_json invalid_template invalid_url malformed_multipart model_active
+    model_failed model_incomplete model_not_found model_retiring multipart_expected must_run_alone no_files
+    no_threshold not_calibrated not_found nothing_indexed nothing_to_roll_back_to object_corrupt
+    object_not_found one_file_expected operation_not_found out_of_memory overloaded ownership_lost
+    queue_unavailable repeated_field request_too_large search_too_deep selftest_failed settings_invalid
+    spool_unavailable stale_cursor storage_unavailable suspect_vectors text_too_long thumbnail_not_ready
+    tokens_not_supported too_many_fields too_many_files too_many_inputs too_many_prompts too_many_uploads
+    unknown_attribute unknown_field unknown_model unsupported_dimensions unsupported_media upload_stalled
+    url_fetch_disabled url_refused vector_index_refused vector_index_unavailable vector_invalid
+    vector_without_direction worker_stopped wrong_database_revision wrong_dimension wrong_image_size
+    wrong_length wrong_model wrong_preprocess_version
 """
 CODES: Final = frozenset(_CODES.split())
 """All codes of errors that Likeness raises."""
