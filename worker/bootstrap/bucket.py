@@ -95,6 +95,7 @@ def _create_user(settings: S3Settings, admin: AdminSettings) -> None:
     )
     name = f"likeness-{settings.bucket}"
     try:
+        client.info()  # another server might take the rest for objects to be stored
         client.policy_add(policy_name=name, policy=policy(settings.bucket))
         client.user_add(access_key=settings.access_key, secret_key=settings.secret_key.get_secret_value())
         client.policy_set(policy_name=name, user=settings.access_key)

@@ -1,0 +1,109 @@
+"""`likeness bootstrap`, on real PostgreSQL and S3."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import asyncpg
+import pytest
+
+from common.serving import serving
+from deploy.local.ports import choose_ports
+from deploy.local.stores import Stores
+from tests.fakes.embedder_server import MODEL, EmbedderServer
+from tests.fakes.qdrant_server import QdrantServer
+from tests.fixtures.cli import Run
+
+_NAME = 'role "of" a server'
+_ENCODED = "role%20%22of%22%20a%20server"
+_SERVICE = f"{_ENCODED}:it's%20new@"
+
+
+@pytest.fixture
+async def no_leftovers(stores: Stores) -> AsyncIterator[None]:
+    yield
+    connection = await asyncpg.connect(stores.database_url.replace("+asyncpg", ""))
+    await connection.execute('DROP DATABASE IF EXISTS "role ""of"" a server"')
+    await connection.execute('DROP ROLE IF EXISTS "role ""of"" a server"')
+    await connection.close()
+
+
+def _service_url(stores: Stores, password: str) -> str:
+    server = stores.database_url.split("@")[1].split("/")[0]
+    return f"postgresql+asyncpg://{_ENCODED}:{password}@{server}/{_ENCODED}"
+
+
+async def test_the_services_get_a_role_that_owns_its_database_and_nothing_else(
+    run: Run, stores: Stores, no_leftovers: None
+) -> None:
+    url = _service_url(stores, "it's%20new")
+    settings = {"DATABASE__URL": url, "BOOTSTRAP__DATABASE_URL": stores.database_url}
+    first = await run("bootstrap", "stores", **settings)
+    assert (first.status, "made ready" in first.out, first.err) == (0, True, "")
+    second = await run("bootstrap", "stores", **settings)
+    assert (second.status, "are there" in second.out) == (0, True)
+    assert (await run("migrate", DATABASE__URL=url)).status == 0
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    rights = await connection.fetchrow(
+        "SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication FROM pg_roles WHERE rolname = current_user"
+    )
+    await connection.close()
+    assert rights is not None
+    assert not any(rights)
+
+
+async def test_a_password_that_was_changed_in_the_settings_is_changed_in_the_server(
+    run: Run, stores: Stores, no_leftovers: None
+) -> None:
+    for password in ("first", "second"):
+        settings = {"DATABASE__URL": _service_url(stores, password), "BOOTSTRAP__DATABASE_URL": stores.database_url}
+        ran = await run("bootstrap", "stores", **settings)
+        assert (ran.status, "made ready" in ran.out) == (0, True)
+
+
+async def test_an_administrator_who_is_refused_is_named_without_the_password(run: Run, stores: Stores) -> None:
+    admin = stores.database_url.replace("://likeness:", "://likeness:wrong")
+    url = _service_url(stores, "of-the-service")
+    ran = await run("bootstrap", "stores", "--wait", 0, DATABASE__URL=url, BOOTSTRAP__DATABASE_URL=admin)
+    assert ran.status == 3
+    assert "password authentication failed" in ran.err
+    assert "wrong" not in ran.err + ran.out
+    assert "of-the-service" not in ran.err + ran.out
+
+
+async def test_without_an_administrator_the_services_own_key_has_to_do(run: Run, stores: Stores) -> None:
+    ran = await run("bootstrap", "stores", S3__BUCKET="bootstrapped")
+    assert (ran.status, ran.out) == (0, "Bucket bootstrapped is there.\n")
+    ran = await run("bootstrap", "stores", "--wait", 0, S3__ACCESS_KEY="nobody", S3__SECRET_KEY="nothing-at-all")
+    assert (ran.status, "object store" in ran.err) == (3, True)
+
+
+async def test_a_store_whose_users_can_t_be_made_here_names_what_is_to_be_done(run: Run, stores: Stores) -> None:
+    ran = await run(
+        "bootstrap",
+        "stores",
+        BOOTSTRAP__S3_ACCESS_KEY=stores.s3_access_key,
+        BOOTSTRAP__S3_SECRET_KEY=stores.s3_secret_key,
+        S3__ACCESS_KEY="nobody",
+        S3__SECRET_KEY="nothing-at-all",
+    )
+    assert ran.status == 2
+    assert "make one there" in ran.err
+    assert "s3:PutObject" in ran.err
+
+
+async def test_collections_are_made_for_the_model_that_the_embedder_serves(run: Run) -> None:
+    embedder_port, qdrant_port = choose_ports(2)
+    qdrant = QdrantServer()
+    settings = {
+        "EMBEDDER__URL": f"http://127.0.0.1:{embedder_port}",
+        "QDRANT__URL": f"http://127.0.0.1:{qdrant_port}",
+    }
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(serving(EmbedderServer().app(), "127.0.0.1", embedder_port))
+        down = await run("bootstrap", "collections", "--wait", 0, **settings)
+        assert down.status == 3
+        await stack.enter_async_context(serving(qdrant.app(), "127.0.0.1", qdrant_port))
+        first = await run("bootstrap", "collections", **settings)
+        second = await run("bootstrap", "collections", **settings)
+    assert (first.status, first.out) == (0, second.out)
+    assert MODEL.name in first.out
