@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
+from minio import Minio
 
 from common.serving import serving
 from deploy.local.ports import choose_ports
@@ -89,6 +90,13 @@ async def test_a_store_whose_users_can_t_be_made_here_names_what_is_to_be_done(r
     assert ran.status == 2
     assert "make one there" in ran.err
     assert "s3:PutObject" in ran.err
+    listing = Minio(
+        endpoint=stores.s3_endpoint.removeprefix("http://"),
+        access_key=stores.s3_access_key,
+        secret_key=stores.s3_secret_key,
+        secure=False,
+    )
+    assert "minio" not in [bucket.name for bucket in listing.list_buckets()]  # it took none of the wishes for objects
 
 
 async def test_collections_are_made_for_the_model_that_the_embedder_serves(run: Run) -> None:
