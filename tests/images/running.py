@@ -52,6 +52,7 @@ class System:
             "EMBEDDER__MODEL": "demo",
             "EMBEDDER__PRETRAINED": "",
             "EMBEDDER__ALSO": "",
+            "WORKER__DECODE_PROCESSES": "1",
         }
 
     def url(self, service: str) -> str:
