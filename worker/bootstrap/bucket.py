@@ -23,14 +23,14 @@ async def ensure_bucket(settings: S3Settings, admin: AdminSettings) -> bool:
     """Create the bucket, and the user who is to write to it, where they are missing; tell if a user was made.
 
     Raises:
-        ConfigurationError: the services' key is refused, and can't be made valid here.
-        StorageUnavailable: the object store can't be reached, or refuses the administrator.
+        ConfigurationError: the administrator is refused; or the services are, and can't be made welcome here.
+        StorageUnavailable: the object store can't be reached.
     """
     if not admin.s3_access_key:
-        await _create_bucket(settings)
+        await _create_bucket(settings, "S3__ACCESS_KEY")
     else:
         keys = {"access_key": admin.s3_access_key, "secret_key": admin.s3_secret_key}
-        await _create_bucket(settings.model_copy(update=keys))
+        await _create_bucket(settings.model_copy(update=keys), "BOOTSTRAP__S3_ACCESS_KEY")
     if await _lets_in(settings):
         return False
     if not admin.s3_access_key:
@@ -54,10 +54,14 @@ def policy(bucket: str) -> dict[str, object]:
     }
 
 
-async def _create_bucket(settings: S3Settings) -> None:
+async def _create_bucket(settings: S3Settings, whose: str) -> None:
     store = S3ObjectStore(settings)
     try:
         await store.ensure_bucket()
+    except StorageUnavailable as error:
+        if _is_refusal(error):
+            raise ConfigurationError(f"{error}: it refuses {whose}") from error
+        raise
     finally:
         await store.close()
 
@@ -72,12 +76,16 @@ async def _lets_in(settings: S3Settings) -> bool:
         await store.list_objects(_PROBE)
         await store.delete(_PROBE)
     except StorageUnavailable as error:
-        if isinstance(error.__cause__, S3Error) and error.__cause__.code in _REFUSALS:
+        if _is_refusal(error):
             return False
         raise
     finally:
         await store.close()
     return True
+
+
+def _is_refusal(error: StorageUnavailable) -> bool:
+    return isinstance(error.__cause__, S3Error) and error.__cause__.code in _REFUSALS
 
 
 def _create_user(settings: S3Settings, admin: AdminSettings) -> None:

@@ -19,12 +19,17 @@ async def ensure_database(settings: DatabaseSettings, admin: SecretStr) -> bool:
     """Create the role and the database where they are missing, and set the role's password; tell if there was need.
 
     Raises:
-        ConfigurationError: an address is none, or names no user or no database.
-        DatabaseUnavailable: the server can't be reached, or refuses the administrator.
+        ConfigurationError: an address is none, or names no user or no database; or the administrator is refused.
+        DatabaseUnavailable: the server can't be reached.
     """
     wanted, superuser = _parse(settings.url, "DATABASE__URL"), _parse(admin, "BOOTSTRAP__DATABASE_URL")
     if await _lets_in(wanted, settings.connect_timeout_s):
         return False
+    if not await _lets_in(superuser, settings.connect_timeout_s):
+        raise ConfigurationError(
+            f"PostgreSQL refuses {superuser.username}, whom BOOTSTRAP__DATABASE_URL names: the password is the one "
+            "that the server was set up with, whatever the settings say by now"
+        )
     async with _connected(superuser, settings.connect_timeout_s) as connection:
         await connection.execute("SELECT pg_advisory_lock($1)", _ONE_AT_A_TIME)
         exists = await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", wanted.username)

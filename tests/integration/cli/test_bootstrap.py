@@ -11,6 +11,7 @@ from common.serving import serving
 from deploy.local.ports import choose_ports
 from deploy.local.stores import Stores
 from tests.fakes.embedder_server import MODEL, EmbedderServer
+from tests.fakes.minio_server import MinioServer
 from tests.fakes.qdrant_server import QdrantServer
 from tests.fixtures.cli import Run
 
@@ -64,9 +65,8 @@ async def test_a_password_that_was_changed_in_the_settings_is_changed_in_the_ser
 async def test_an_administrator_who_is_refused_is_named_without_the_password(run: Run, stores: Stores) -> None:
     admin = stores.database_url.replace("://likeness:", "://likeness:wrong")
     url = _service_url(stores, "of-the-service")
-    ran = await run("bootstrap", "stores", "--wait", 0, DATABASE__URL=url, BOOTSTRAP__DATABASE_URL=admin)
-    assert ran.status == 3
-    assert "password authentication failed" in ran.err
+    ran = await run("bootstrap", "stores", DATABASE__URL=url, BOOTSTRAP__DATABASE_URL=admin)
+    assert (ran.status, "BOOTSTRAP__DATABASE_URL" in ran.err) == (2, True)
     assert "wrong" not in ran.err + ran.out
     assert "of-the-service" not in ran.err + ran.out
 
@@ -74,8 +74,14 @@ async def test_an_administrator_who_is_refused_is_named_without_the_password(run
 async def test_without_an_administrator_the_services_own_key_has_to_do(run: Run, stores: Stores) -> None:
     ran = await run("bootstrap", "stores", S3__BUCKET="bootstrapped")
     assert (ran.status, ran.out) == (0, "Bucket bootstrapped is there.\n")
-    ran = await run("bootstrap", "stores", "--wait", 0, S3__ACCESS_KEY="nobody", S3__SECRET_KEY="nothing-at-all")
-    assert (ran.status, "object store" in ran.err) == (3, True)
+    ran = await run("bootstrap", "stores", S3__ACCESS_KEY="nobody", S3__SECRET_KEY="nothing-at-all")
+    assert (ran.status, "it refuses S3__ACCESS_KEY" in ran.err) == (2, True)
+
+
+async def test_a_store_that_is_down_is_waited_for(run: Run, stores: Stores) -> None:
+    nowhere = "postgresql+asyncpg://somebody:secret@127.0.0.1:1/somewhere"
+    ran = await run("bootstrap", "stores", "--wait", 0, DATABASE__URL=nowhere, BOOTSTRAP__DATABASE_URL=nowhere)
+    assert (ran.status, "PostgreSQL" in ran.err) == (3, True)
 
 
 async def test_a_store_whose_users_can_t_be_made_here_names_what_is_to_be_done(run: Run, stores: Stores) -> None:
@@ -97,6 +103,30 @@ async def test_a_store_whose_users_can_t_be_made_here_names_what_is_to_be_done(r
         secure=False,
     )
     assert "minio" not in [bucket.name for bucket in listing.list_buckets()]  # it took none of the wishes for objects
+
+
+async def test_in_a_minio_the_services_get_a_user_who_may_use_their_bucket_alone(run: Run) -> None:
+    (port,) = choose_ports(1)
+    server = MinioServer("administrator", "administrators-secret")
+    settings = {
+        "S3__ENDPOINT": f"http://127.0.0.1:{port}",
+        "S3__ACCESS_KEY": "service",
+        "S3__SECRET_KEY": "services-secret",
+        "BOOTSTRAP__S3_ACCESS_KEY": "administrator",
+        "BOOTSTRAP__S3_SECRET_KEY": "administrators-secret",
+    }
+    async with serving(server.app(), "127.0.0.1", port):
+        first = await run("bootstrap", "stores", **settings)
+        second = await run("bootstrap", "stores", **settings)
+    assert (first.status, first.out) == (0, "Bucket likeness is there, and a user made for it.\n")
+    assert (second.status, second.out) == (0, "Bucket likeness is there.\n")
+    assert server.secrets == {"service": "services-secret"}
+    statements = server.policies[server.granted["service"]]["Statement"]
+    assert {resource for statement in statements for resource in statement["Resource"]} == {
+        "arn:aws:s3:::likeness",
+        "arn:aws:s3:::likeness/*",
+    }
+    assert server.buckets == {"likeness": {}}  # the probe is gone
 
 
 async def test_collections_are_made_for_the_model_that_the_embedder_serves(run: Run) -> None:
