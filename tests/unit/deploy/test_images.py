@@ -28,6 +28,8 @@ def test_an_image_is_slim_pinned_and_nobodys(service: str) -> None:
     user, group = file.final.only("USER").value.split(":")
     assert int(user) == int(group) > 0
     assert "apt-get" not in service_file(service).read_text()
+    taken = [each.words for each in file.final if each.name == "COPY"]
+    assert taken == [["/opt/venv", "/opt/venv"], ["/app", "/app"]]  # without uv; paths are written into both
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -50,7 +52,9 @@ def test_dependencies_come_before_code_and_all_of_it_may_be_sent(service: str, a
     installed = next(n for n, each in enumerate(building) if f"requirements/{service}.txt" in each.value)
     code = next(n for n, each in enumerate(building) if each.name == "COPY" and f"{service}/" in each.words)
     assert installed < code
-    allowed = [line[1:] for line in (_ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    comment, first, *patterns = (_ROOT / ".dockerignore").read_text().splitlines()
+    assert (comment[0], first) == ("#", "*")  # .env and data stay here
+    allowed = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
     for path in copied:
         assert (_ROOT / path).exists()
         assert any(Path(path).match(pattern) for pattern in allowed)
