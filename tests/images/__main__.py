@@ -7,6 +7,7 @@ steps that take a container: the user, and the copies of the last stage. The emb
 index's torch (`TORCH=cuda`); torch's own index of CPU builds is elsewhere.
 """
 
+import platform
 import signal
 import sys
 import tempfile
@@ -47,7 +48,8 @@ def _build(service: str, folder: Path) -> Environment:
     environment.build()
     script = str(Path(__file__).with_name("imports.py"))
     environment.run(["python", script, str(folder / "app"), *_NOT_IN_IMAGES], {})
-    _say(f"{service}: installed from its lock, and every module is importable")
+    python = f"Python {platform.python_version()} in place of {environment.file.final.base}"
+    _say(f"{service}: installed from its lock, and every module is importable ({python})")
     return environment
 
 
