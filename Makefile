@@ -1,7 +1,7 @@
 # Everything runs from .venv, which the first target that needs it builds from the locked requirements.
 .DEFAULT_GOAL := help
 .PHONY: help run demo secrets up down logs test faults check bench soak model-change format lint types contracts
-.PHONY: dockerfiles compose images-proof lock clean
+.PHONY: documented configuration dockerfiles compose images-proof lock clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -13,7 +13,7 @@ COMPOSE ?= docker compose
 export PORT LIKENESS_HOME
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/local.stamp ## Start everything on this machine; PORT and LIKENESS_HOME are honoured
 	@exec $(BIN)/python -m deploy.local
@@ -43,7 +43,7 @@ test: $(VENV)/dev.stamp ## Run the whole test suite and hold its branch coverage
 faults: $(VENV)/dev.stamp ## Break everything for real and print what became of the images; FAULTS_SEED, FAULTS_MINUTES
 	FAULTS_LONG=1 $(BIN)/python -m pytest tests/faults
 
-check: format lint types contracts dockerfiles compose images-proof test ## Check code, imports and images, then run the tests
+check: format lint types contracts documented dockerfiles compose images-proof test ## Check code, imports, documented settings and images, then run the tests
 
 format: $(VENV)/dev.stamp ## Check the formatting
 	$(BIN)/ruff format --check .
@@ -56,6 +56,12 @@ types: $(VENV)/dev.stamp ## Check the types, tests included
 
 contracts: $(VENV)/dev.stamp ## Check who may import whom
 	$(BIN)/lint-imports
+
+documented: $(VENV)/dev.stamp ## Check that docs/configuration.md says what can be set
+	$(BIN)/python -m deploy.configuration --check
+
+configuration: $(VENV)/dev.stamp ## Write docs/configuration.md anew, from the settings classes
+	$(BIN)/python -m deploy.configuration
 
 dockerfiles: $(VENV)/dev.stamp ## Check the Dockerfiles
 	$(BIN)/hadolint deploy/docker/*.Dockerfile

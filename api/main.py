@@ -18,6 +18,7 @@ from api.routers import content, duplicates, health, images, imports, search, up
 from api.settings import ApiSettings
 from common.log import configure_logging
 from common.readiness import Probe
+from common.starting import ending_plainly
 from common.vectors.base import VectorIndex
 
 _WEB = Path(__file__).parent / "web"
@@ -81,7 +82,8 @@ def create_app(
 
 def main() -> None:
     """Serve until told to stop."""
-    settings = ApiSettings()
+    with ending_plainly():
+        settings = ApiSettings()
     configure_logging(settings.log)
     uvicorn.run(
         create_app(settings),

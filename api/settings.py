@@ -22,14 +22,18 @@ class HttpSettings(BaseModel):
     """Where the service listens."""
 
     host: str = "127.0.0.1"
+    """The address that the service listens on; `0.0.0.0` for all."""
     port: int = Field(default=8000, ge=1, le=65_535)
+    """The port that the service listens on."""
 
 
 class UploadSettings(ImagePolicy):
     """What one upload request may hold; sizes are enforced while it streams in."""
 
     max_files: int = Field(default=100, ge=1)
+    """Most files of one request."""
     max_request_bytes: int = Field(default=500_000_000, ge=1)
+    """Most bytes of one request, all files together."""
     idle_timeout_s: float = Field(default=30, gt=0)
     """How long a request may send nothing before it is given up."""
     max_concurrent: int = Field(default=32, ge=1)

@@ -15,11 +15,11 @@ from api.query_vectors import QueryVectors
 from api.reordering import Reordering
 from api.settings import CacheSettings
 from common.active_model import agree_on_model
-from common.db import embedding_models, embeddings, images
+from common.db import embedding_models, reads
 from common.db.calibration import thresholds_of
-from common.db.embeddings import StoredVectors
 from common.db.engine import Database
-from common.db.models import EmbeddingModel, Image
+from common.db.models import EmbeddingModel
+from common.db.reads import ShownImage, StoredVectors
 from common.embedder_client import EmbedderClient
 from common.errors import ConfigurationError, Conflict, InfrastructureError, InvalidInput, NotFound, UnknownModel
 from common.status import ImageStatus, Visibility
@@ -36,7 +36,7 @@ class Results:
     """Images with their scores, best first, and where the next page goes on (None: there is none)."""
 
     model: EmbeddingModel
-    ranked: list[tuple[float, Image]]
+    ranked: list[tuple[float, ShownImage]]
     seen: Seen | None
     no_good_match: bool = False
     """Whether nothing is like the query, by the model's thresholds; known on the first page."""
@@ -149,10 +149,7 @@ class Similarity:
 
         Where there is none yet, to `settle` makes the embedder's the active one.
         """
-        async with self._database.read() as session:
-            live = await embedding_models.list_live(session)
-            of_models = [model.id for model in live]
-            stored = await embeddings.find_of_images(session, owner_id, ids, of_models) if ids else {}
+        live, stored = await reads.find_live(self._database, owner_id, ids)
         if not live and settle:
             live = [(await agree_on_model(self._database, self._embedder))[0]]
         return live, stored
@@ -167,8 +164,7 @@ class Similarity:
             least = require_good(good, thresholds)
             window = replace(window, min_score=max(least, window.min_score or least))
         page = await self._page(model, vector, wanted, window, exclude=ids_of(examples))
-        async with self._database.read() as session:
-            rows = await images.find_many(session, wanted.owner_id, [match.id for match in page.matches])
+        rows = await reads.find_shown(self._database, wanted.owner_id, [match.id for match in page.matches])
         return Results(
             model=model,
             # What the index still holds of an image that was deleted, or hidden just now, is not shown.
@@ -218,7 +214,7 @@ def _any_vector(examples: Sequence[Example]) -> bool:
     return any(not isinstance(example.of, str | UUID) for example in examples)
 
 
-def _may_show(row: Image | None, wanted: Filter) -> bool:
+def _may_show(row: ShownImage | None, wanted: Filter) -> bool:
     return row is not None and (wanted.include_hidden or row.visibility != Visibility.HIDDEN)
 
 

@@ -53,8 +53,11 @@ class DuplicateSettings(BaseModel):
     """How duplicates are told (`DUPLICATES__…`); what was measured is in decision 16."""
 
     near_distance: int = Field(default=8, ge=0, le=HASH_BITS)
+    """Most bits in which the perceptual hashes of near duplicates differ."""
     near_score: float = Field(default=0.75, ge=-1, le=1)
+    """Least cosine similarity of near duplicates."""
     similar_score: float = Field(default=0.95, ge=-1, le=1)
+    """Least cosine similarity of pictures that look alike, whatever their hashes say."""
 
     def thresholds(self) -> Thresholds:
         """Return the thresholds of the active model: here is where its calibration comes in."""

@@ -15,6 +15,7 @@ LikenessError                      .code: stable, machine-readable; str(error): 
 ├── Overloaded                     a bounded queue is full; try again after `.retry_after` seconds
 ├── OwnershipLost                  another attempt took the image over: stop quietly
 ├── ConfigurationError             the process must not serve: wrong revision, wrong model, …
+│   └── SettingsInvalid            settings are wrong: `.problems`, all of them
 └── InfrastructureError            a dependency is down or misbehaves: retried, costs the image no try
     ├── DatabaseUnavailable
     ├── QueueUnavailable
@@ -28,6 +29,7 @@ LikenessError                      .code: stable, machine-readable; str(error): 
     └── UnknownModel               (it answered: that model is none of mine)
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -127,6 +129,16 @@ class ConfigurationError(LikenessError):
     """The process must not serve like this; the message names the remedy."""
 
     default_code = "configuration_error"
+
+
+class SettingsInvalid(ConfigurationError):
+    """Settings are wrong; the message has a line for each problem, without the values."""
+
+    default_code = "settings_invalid"
+
+    def __init__(self, message: str, *, problems: Sequence[str] = (), code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.problems = tuple(problems)
 
 
 class InfrastructureError(LikenessError):

@@ -1,26 +1,73 @@
 """Settings groups shared by the services.
 
-Each service composes the groups it needs into one `BaseSettings` class (`api/settings.py`, …), read once per process
-from the environment: no prefix, `__` between levels, e.g. `DATABASE__URL`, `S3__ENDPOINT`.
+Each service composes the groups it needs into one `ServiceSettings` class (`api/settings.py`, …), read once per process
+from the environment (no prefix, `__` between levels, e.g. `DATABASE__URL`, `S3__ENDPOINT`), a `.env` file and a YAML
+file; see `common/settings_sources.py`. Each setting has a docstring: `docs/configuration.md` is made of them.
 """
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from common.settings_problems import explain, invalid
+from common.settings_sources import Reading, create_sources
 
 SEARCHES_KEPT = timedelta(days=90)
 """How long a search is remembered, if nothing else is said."""
 
 
+_READING: Final = "(reading)"
+"""The key, that of no setting, under which the sources hand over what came up."""
+
+
 class ServiceSettings(BaseSettings):
-    """Base of the services' settings: how they are read. An error does not quote what it refuses: it may be secret."""
+    """Base of the services' settings. To make one is to read it from all places.
+
+    Raises:
+        SettingsInvalid: with all that is wrong, at once. It does not quote values: they may be secret.
+    """
 
     model_config = SettingsConfigDict(
         env_nested_delimiter="__", extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - ours is stricter
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - it knows no groups
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return our own sources, after what the caller gives."""
+        reading = Reading()
+        handed_over = InitSettingsSource(settings_cls, {_READING: reading})
+        return init_settings, *create_sources(settings_cls, reading), handed_over
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _tell_all(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        reading: Reading = given.pop(_READING)
+        problems = reading.problems
+        try:
+            settings = validate(given)
+        except ValidationError as error:
+            problems += explain(error, cls, reading)
+        if problems:
+            raise invalid(problems)
+        return settings
 
 
 def _encoded(address: SecretStr) -> SecretStr:
@@ -38,7 +85,9 @@ class DatabaseSettings(BaseModel):
     """PostgreSQL, the truth."""
 
     url: Address = SecretStr("postgresql+asyncpg://likeness@127.0.0.1:5432/likeness")
+    """The database, as `postgresql+asyncpg://user:password@host:port/name`; special characters percent-encoded."""
     pool_size: int = Field(default=10, ge=1)
+    """Most connections that one process keeps open."""
     connect_timeout_s: float = Field(default=5, gt=0)
     """How long a transaction may take to get a connection that works, its wait for a free one included."""
     command_timeout_s: float = Field(default=15, gt=0)
@@ -49,18 +98,26 @@ class RedisSettings(BaseModel):
     """Redis: hints only; it may be wiped at any moment."""
 
     url: Address = SecretStr("redis://127.0.0.1:6379/0")
+    """The server, as `redis://user:password@host:port/database`; special characters percent-encoded."""
 
 
 class S3Settings(BaseModel):
     """The object store: anything that speaks S3."""
 
     endpoint: str = "http://127.0.0.1:9000"
+    """The store's address, `http://…` or `https://…`."""
     access_key: str = ""
+    """The name of the key that requests are signed with."""
     secret_key: SecretStr = SecretStr("")
+    """The key that requests are signed with."""
     bucket: str = "likeness"
+    """Where the images are kept; made at the start, if it is missing."""
     region: str = "us-east-1"
+    """The bucket's region."""
     max_connections: int = Field(default=16, ge=1)
+    """Most connections that one process keeps open."""
     connect_timeout_s: float = Field(default=2, gt=0)
+    """How long connecting may take."""
     read_timeout_s: float = Field(default=10, gt=0)
     """How long the server may be silent."""
     timeout_s: float = Field(default=20, gt=0)
@@ -71,9 +128,13 @@ class QdrantSettings(BaseModel):
     """The vector index: a Qdrant server by `url`, or Qdrant Edge in this process by `path`; one of the two."""
 
     url: str | None = None
+    """A Qdrant server's address."""
     api_key: SecretStr | None = None
+    """The server's API key."""
     path: Path | None = None
+    """The folder of an embedded index. One process alone can open it."""
     timeout_s: float = Field(default=10, gt=0)
+    """How long a call may take."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -86,7 +147,9 @@ class EmbedderClientSettings(BaseModel):
     """Where the embedder is, for those who call it."""
 
     url: str = "http://127.0.0.1:8100"
+    """The embedder's address."""
     timeout_s: float = Field(default=60, gt=0)
+    """How long a call may take, its wait in the embedder's queue included."""
 
 
 class BreakerSettings(BaseModel):
@@ -97,19 +160,23 @@ class BreakerSettings(BaseModel):
     pause_s: float = Field(default=2, gt=0)
     """How long an open breaker waits before it probes, and between two probes."""
     probe_timeout_s: float = Field(default=3, gt=0)
+    """How long a probe may take."""
 
 
 class LogSettings(BaseModel):
     """Log level, and lines for people (`console`) or machines (`json`); `auto` asks whether stderr is a terminal."""
 
-    level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
-    format: str = Field(default="auto", pattern="^(auto|console|json)$")
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least level that is logged."""
+    format: Literal["auto", "console", "json"] = "auto"
+    """Lines for people (`console`) or for machines (`json`)."""
 
 
 class ImportSettings(BaseModel):
     """Import by URL (`IMPORT__…`; api and workers both read it). Off: it has workers send requests for strangers."""
 
     enabled: bool = False
+    """Whether images may be imported by URL; api and workers have to agree."""
     timeout_s: float = Field(default=30, gt=0, le=600)
     """How long a download may take in all: names, connections, redirects and the body."""
     concurrent: int = Field(default=4, ge=1, le=64)
@@ -131,5 +198,8 @@ class ImagePolicy(BaseModel):
     """Which images are accepted. Pixels and sides are checked from the header, before anything is decoded."""
 
     max_file_bytes: int = Field(default=25_000_000, ge=1)
+    """Largest file."""
     max_pixels: int = Field(default=50_000_000, ge=1, le=178_000_000)
+    """Most pixels, width times height."""
     max_side: int = Field(default=16_384, ge=1)
+    """Longest side, in pixels."""

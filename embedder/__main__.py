@@ -9,6 +9,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import uvicorn
 
 from common.log import configure_logging
+from common.starting import ending_plainly
 from embedder.main import create_app
 from embedder.settings import Settings
 
@@ -18,7 +19,8 @@ _SHUTDOWN_S = 10
 
 def main() -> None:
     """Serve until told to stop."""
-    settings = Settings()
+    with ending_plainly():
+        settings = Settings()
     configure_logging(settings.log)
     # open_clip reports each of its steps on the root logger itself, to which alone this filter applies.
     logging.getLogger().addFilter(lambda record: record.levelno >= logging.WARNING)

@@ -44,7 +44,9 @@ class EmbedderSettings(BaseModel):
     """Which model, on what, and how requests become batches."""
 
     host: str = "127.0.0.1"
+    """The address that the service listens on; `0.0.0.0` for all."""
     port: int = Field(default=8100, ge=1, le=65_535)
+    """The port that the service listens on."""
 
     model: str = "ViT-B-32"
     """An open_clip architecture, an `hf-hub:` id, or `demo` for the bundled demo model."""
@@ -60,6 +62,7 @@ class EmbedderSettings(BaseModel):
     """How long to wait before the hub is tried again."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """What the models run on; `auto`: on CUDA, if there is a device."""
     precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
     """`auto`: fp16 on CUDA, fp32 on a CPU."""
     threads: int | None = Field(default=None, ge=1)

@@ -28,6 +28,9 @@ _TOGETHER = {
 
 def pytest_configure(config: pytest.Config) -> None:
     """Measure the coverage of what runs in pytest's own processes; the services they start run as fast as ever."""
+    # The settings of whoever runs the tests are none of theirs.
+    os.environ["LIKENESS_ENV_FILE"] = ""
+    os.environ.pop("LIKENESS_CONFIG", None)
     if hasattr(config, "workerinput"):
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
     # What structlog does unless told otherwise, a picture of every local variable, takes seconds for each traceback.

@@ -232,7 +232,7 @@ def _create_decoder(settings: WorkerSettings, served: ModelInfo) -> DecodePool:
         )
     return DecodePool(
         settings.upload,
-        size=settings.worker.decode_processes,
+        size=settings.worker.decode_processes or max(1, (os.cpu_count() or 2) // 2),
         limits=DecodeLimits(
             memory_bytes=settings.worker.decode_memory_bytes,
             cpu_s=settings.worker.decode_timeout_s,

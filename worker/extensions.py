@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from common.db.engine import Database
 from common.embedder_client import EmbedderClient
 from common.errors import ConfigurationError
+from common.settings import ServiceSettings
 from common.storage import ObjectStore
 from worker.labels import Labels
 from worker.work import Stage
@@ -39,6 +40,8 @@ class Extension:
     after: str
     create: Callable[[StageContext], Stage | None]
     """Called once, when the worker starts; None: it is not configured, and there will be no such stage."""
+    settings: type[ServiceSettings] | None = None
+    """What `create` reads, if anything: so it is checked together with the worker's own."""
 
 
 def load_extensions() -> list[Extension]:
@@ -52,6 +55,11 @@ def load_extensions() -> list[Extension]:
         if not isinstance(extension, Extension):
             raise ConfigurationError(f"the entry point {name!r} of {GROUP} is no Extension", code="bad_extension")
     return [extension for _, extension in loaded]
+
+
+def extension_settings() -> list[type[ServiceSettings]]:
+    """Return what the installed extensions read; raises as `load_extensions` does."""
+    return [extension.settings for extension in load_extensions() if extension.settings is not None]
 
 
 def arrange(stages: Sequence[Stage], extensions: Sequence[Extension], context: StageContext) -> list[Stage]:

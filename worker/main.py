@@ -14,7 +14,9 @@ from common import jobs
 from common.errors import LikenessError
 from common.log import configure_logging
 from common.settings import RedisSettings
+from common.starting import check_settings, ending_plainly
 from worker.context import WorkerContext, open_worker, worker_name
+from worker.extensions import extension_settings
 from worker.health import serve_health
 from worker.heartbeat import beat
 from worker.settings import WorkerSettings
@@ -148,7 +150,9 @@ async def _main(settings: WorkerSettings) -> None:
 
 def main() -> None:
     """Work until told to stop."""
-    settings = WorkerSettings()
+    with ending_plainly():
+        check_settings(WorkerSettings, *extension_settings())
+        settings = WorkerSettings()
     configure_logging(settings.log)
     try:
         asyncio.run(_main(settings))

@@ -1,6 +1,5 @@
 """Settings of the worker service."""
 
-import os
 from datetime import time, timedelta
 
 from pydantic import BaseModel, Field
@@ -28,17 +27,23 @@ class PipelineSettings(BaseModel):
     """How much one worker does at once, and how it keeps hostile images in their sandbox."""
 
     images_in_flight: int = Field(default=64, ge=1)
+    """Most images in work at the same time."""
     bytes_in_flight: int = Field(default=256_000_000, ge=1)
     """Most bytes of uploaded files in memory, from their fetching until they are decoded; a larger one goes alone."""
     embed_batch: int = Field(default=16, ge=1, le=64)
-    decode_processes: int = Field(default=max(1, (os.cpu_count() or 2) // 2), ge=1)
+    """Most images of one call to the embedder."""
+    decode_processes: int | None = Field(default=None, ge=1)
+    """Sandboxed processes that decode images; by default half as many as there are processors."""
     decode_memory_bytes: int = Field(default=1 << 30, ge=1 << 27)
+    """Most memory that one of these may take."""
     decode_timeout_s: float = Field(default=20, gt=0)
+    """How long the decoding of one image may take."""
     stop_grace_s: float = Field(default=10, ge=0)
     """How long a stopping worker may finish what it has claimed; what is left is released."""
     lease_s: float = Field(default=LEASE.total_seconds(), ge=1, le=LEASE.total_seconds())
     """How long a claim holds without being renewed; never longer than what tombstones wait for."""
     sweep_interval_s: float = Field(default=15, gt=0)
+    """How often the database is searched for work that no hint has told of."""
     audit_sample: int = Field(default=1000, ge=0)
     """Images of the samples that workers take by themselves, nightly and when the vector index comes back; 0: none."""
     audit_at: time = time(3)
@@ -48,7 +53,9 @@ class PipelineSettings(BaseModel):
     orphan_age: timedelta = Field(default=quarantine.AGE, ge=timedelta(0))
     """How long an object that no image has is kept in quarantine before it is deleted."""
     health_host: str = "127.0.0.1"
+    """The address that health and metrics are served on; `0.0.0.0` for all."""
     health_port: int = Field(default=8200, ge=1, le=65_535)
+    """The port that health and metrics are served on."""
 
 
 class WorkerSettings(ServiceSettings):

@@ -10,6 +10,7 @@ from api.schemas.text import STORABLE, JsonObject
 from common.db.embedding_models import label
 from common.db.images import State
 from common.db.models import EmbeddingModel, Image, ImageEvent
+from common.db.reads import ShownImage
 from common.status import ImageStatus, Visibility
 
 MAX_TAGS = 50
@@ -147,7 +148,7 @@ class LabelOut(BaseModel):
     source: str = Field(description="The stage.")
 
     @classmethod
-    def all_of(cls, image: Image) -> "list[LabelOut]":
+    def all_of(cls, image: Image | ShownImage) -> "list[LabelOut]":
         """Return an image's labels, the surest first."""
         shown = [
             cls(label=label, score=score, source=source)
@@ -187,7 +188,7 @@ class ImageOut(BaseModel):
     links: Links
 
     @classmethod
-    def of(cls, image: Image, model: EmbeddingModel | None) -> Self:
+    def of(cls, image: Image | ShownImage, model: EmbeddingModel | None) -> Self:
         """Show a row of `images`; `model` is the active one."""
         path = f"/images/{image.id}"
         return cls(
@@ -245,7 +246,7 @@ class StatusOut(BaseModel):
 Include = Literal["embedding", "events"]
 
 
-def _error(image: Image | State) -> ErrorOut | None:
+def _error(image: Image | ShownImage | State) -> ErrorOut | None:
     if image.error_code is None:
         return None
     return ErrorOut(code=image.error_code, detail=image.error_message or "")

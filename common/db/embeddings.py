@@ -1,12 +1,11 @@
 """The embedding cache: vectors by content hash and model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import and_, bindparam, delete, select, text
+from sqlalchemy import delete, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db.models import Embedding, EmbeddingModel, Image
@@ -52,38 +51,6 @@ async def find(session: AsyncSession, model_id: int, hashes: Sequence[str]) -> d
 async def forget(session: AsyncSession, model_id: int, hashes: Sequence[str]) -> None:
     """Forget a model's vectors of these hashes: they are of no use."""
     await session.execute(delete(Embedding).where(Embedding.model_id == model_id, Embedding.sha256.in_(hashes)))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StoredVectors:
-    """An image's state, and the vectors that are kept of its bytes, by the models' ids."""
-
-    status: str
-    by_model: dict[int, NDArray[np.float32]]
-
-
-# Put together once: that takes longer than to run it. Every search by an image does.
-_OF_IMAGES = (
-    select(Image.id, Image.status, Embedding.model_id, Embedding.vector)
-    .outerjoin(
-        Embedding,
-        and_(Embedding.sha256 == Image.sha256, Embedding.model_id.in_(bindparam("model_ids", expanding=True))),
-    )
-    .where(Image.id.in_(bindparam("image_ids", expanding=True)), Image.owner_id == bindparam("owner_id"))
-)
-
-
-async def find_of_images(
-    session: AsyncSession, owner_id: UUID, image_ids: Sequence[UUID], model_ids: Sequence[int]
-) -> dict[UUID, StoredVectors]:
-    """Return what is kept of those of the owner's images that exist, by these models."""
-    parameters = {"image_ids": image_ids, "model_ids": model_ids, "owner_id": owner_id}
-    found: dict[UUID, StoredVectors] = {}
-    for id_, status, model_id, vector in await session.execute(_OF_IMAGES, parameters):
-        stored = found.setdefault(id_, StoredVectors(status, {}))
-        if vector is not None:
-            stored.by_model[model_id] = as_vector(vector)
-    return found
 
 
 async def find_embedded(session: AsyncSession, image_ids: Sequence[UUID]) -> set[UUID]:

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import bindparam, func, select, text, tuple_, update
 from sqlalchemy import delete as sql_delete
+from sqlalchemy import func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -153,16 +153,6 @@ async def get(session: AsyncSession, owner_id: UUID, image_id: UUID, *, for_upda
     if image is None:
         raise NotFound(f"there is no image {image_id}", code="image_not_found")
     return image
-
-
-# Put together once: that takes longer than to run it. Every search does.
-_BY_IDS = select(Image).where(Image.id.in_(bindparam("ids", expanding=True)), Image.owner_id == bindparam("owner_id"))
-
-
-async def find_many(session: AsyncSession, owner_id: UUID, ids: Sequence[UUID]) -> dict[UUID, Image]:
-    """Return those of the owner's images that exist, by id."""
-    images = await session.scalars(_BY_IDS, {"ids": ids, "owner_id": owner_id})
-    return {image.id: image for image in images}
 
 
 async def find_states(session: AsyncSession, owner_id: UUID, ids: Sequence[UUID]) -> dict[UUID, State]:

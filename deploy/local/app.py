@@ -14,9 +14,11 @@ from common.errors import InfrastructureError, LikenessError
 from common.log import configure_logging
 from common.readiness import Dependency
 from common.serving import serving
+from common.starting import check_settings, ending_plainly
 from common.vectors.base import VectorIndex
 from common.vectors.factory import create_vector_index
 from worker.context import WorkerContext, open_worker
+from worker.extensions import extension_settings
 from worker.main import run_worker
 from worker.settings import WorkerSettings
 
@@ -84,9 +86,7 @@ async def _work(settings: WorkerSettings, vectors: VectorIndex, stop: asyncio.Ev
             await asyncio.sleep(_RETRY_S)
 
 
-async def _main() -> None:
-    api, worker = ApiSettings(), WorkerSettings()
-    configure_logging(api.log)
+async def _main(api: ApiSettings, worker: WorkerSettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -95,8 +95,12 @@ async def _main() -> None:
 
 def main() -> None:
     """Run until told to stop."""
+    with ending_plainly():
+        check_settings(ApiSettings, WorkerSettings, *extension_settings())
+        api, worker = ApiSettings(), WorkerSettings()
+    configure_logging(api.log)
     try:
-        asyncio.run(_main())
+        asyncio.run(_main(api, worker))
     except LikenessError as error:
         log.error("cannot_serve", code=error.code, error=str(error))  # noqa: TRY400 - the message says it all
         raise SystemExit(1) from None

@@ -4,30 +4,31 @@ import asyncio
 from collections.abc import Sequence
 
 from alembic.util import CommandError
-from pydantic import ValidationError
 
+from api.settings import ApiSettings
 from common.db.migrate import upgrade
-from deploy.local.errors import SettingsInvalid, WrongSchema
+from common.starting import check_settings
+from deploy.local.errors import WrongSchema
 from deploy.local.home import Home
 from deploy.local.model import choose_model, find_live_models
 from deploy.local.ports import choose_ports
 from deploy.local.services import PythonService, create_app, create_embedder
 from deploy.local.stores import Stores
 from embedder.settings import Settings as EmbedderServiceSettings
+from worker.settings import WorkerSettings
 
 
 async def assemble(home: Home, port: int, stores: Stores) -> Sequence[PythonService]:
     """Migrate, choose the model, and return embedder and app, the app on `port`.
 
     Raises:
-        SettingsInvalid: the embedder's settings can't be read.
+        SettingsInvalid: settings of one of the services are wrong.
         WrongSchema: a newer version has written this data.
         WrongModel: the user asks for another model than the images here are indexed with.
     """
-    try:
-        configured = EmbedderServiceSettings().embedder
-    except ValidationError as error:
-        raise SettingsInvalid(f"the environment holds a setting that is none: {error}") from error
+    ours: dict[str, str | None] = {**stores.environment(), "QDRANT__URL": None}
+    check_settings(EmbedderServiceSettings, ApiSettings, WorkerSettings, above=ours)
+    configured = EmbedderServiceSettings().embedder
     try:
         await asyncio.to_thread(upgrade, stores.database_url)
     except CommandError as error:

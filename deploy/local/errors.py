@@ -4,7 +4,6 @@ StackError
 ├── HomeUnusable     the data folder can't be used as it is
 ├── AlreadyRunning   another local stack uses this folder
 ├── PortTaken        somebody listens where the UI and API should
-├── SettingsInvalid  the environment holds a setting that is none
 ├── WrongSchema      the database can't be brought to this version's schema
 ├── WrongModel       the images are indexed with another model than the configured one
 └── ServiceFailed    a service could not be started, or died again and again
@@ -25,10 +24,6 @@ class AlreadyRunning(StackError):
 
 class PortTaken(StackError):
     """Somebody listens where the UI and API should."""
-
-
-class SettingsInvalid(StackError):
-    """The environment holds a setting that is none."""
 
 
 class WrongSchema(StackError):

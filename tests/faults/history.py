@@ -17,7 +17,8 @@ class Event:
     """Why an attempt failed."""
 
     def __str__(self) -> str:
-        return f"{self.before} → {self.after} by attempt {self.attempt}{self.code and f' ({self.code})' or ''}"
+        why = f" ({self.code})" if self.code else ""
+        return f"{self.before} → {self.after} by attempt {self.attempt}{why}"
 
 
 @dataclass(frozen=True, slots=True)

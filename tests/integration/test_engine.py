@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import event, make_url, text
@@ -212,11 +213,37 @@ async def test_a_connection_that_is_told_of_its_end_within_a_transaction_is_an_o
 ) -> None:
     async with dying(database_url, stores.database_url) as (database, end):
         with pytest.raises(DatabaseUnavailable):
-            async with database.begin() as session:
-                await session.execute(text("SELECT 1"))
-                await end()
-                await session.execute(text("SELECT 1"))
+            await interrupted(database, end)
         await database.ping()
+
+
+async def interrupted(database: Database, end: Callable[[], Awaitable[None]]) -> None:
+    async with database.begin() as session:
+        await session.execute(text("SELECT 1"))
+        await end()
+        await session.execute(text("SELECT 1"))
+
+
+async def test_a_quick_read_survives_the_end_of_its_connection(stores: Stores, database_url: str) -> None:
+    """Checked a moment ago, so it is not checked now; the read is repeated on a new one."""
+    async with dying(database_url, stores.database_url) as (database, end):
+        for _ in range(3):
+            assert [row["one"] for row in await database.fetch("SELECT $1::int AS one", 1)] == [1]
+            await end()
+
+
+async def test_a_quick_read_of_a_server_that_stalls_is_an_outage_and_is_not_repeated(database_url: str) -> None:
+    async with opened(database_url, pool_size=1, command_timeout_s=0.2) as database:
+        await database.fetch("SELECT 1")
+        with pytest.raises(DatabaseUnavailable):
+            await database.fetch("SELECT pg_sleep(60)")
+        assert [tuple(row) for row in await database.fetch("SELECT 1")] == [(1,)]
+
+
+async def test_a_quick_read_with_a_mistake_is_no_outage(database: Database) -> None:
+    with pytest.raises(asyncpg.UndefinedColumnError):
+        await database.fetch("SELECT nonsense")
+    await database.ping()
 
 
 async def test_connections_that_die_as_soon_as_they_are_made_are_an_outage(database: Database) -> None:

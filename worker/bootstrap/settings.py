@@ -19,8 +19,9 @@ class AdminSettings(BaseModel):
     database_url: Address | None = None
     """PostgreSQL as a superuser; without, role and database of `DATABASE__URL` have to be there."""
     s3_access_key: str = ""
-    """The object store as its administrator; without, `S3__ACCESS_KEY` has to be known there."""
+    """The name of the object store's administrator; without, `S3__ACCESS_KEY` has to be known there."""
     s3_secret_key: SecretStr = SecretStr("")
+    """The key of the object store's administrator."""
 
 
 class BootstrapSettings(ServiceSettings):

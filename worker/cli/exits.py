@@ -6,7 +6,6 @@ from enum import IntEnum
 from typing import NoReturn
 
 import typer
-from pydantic import ValidationError
 
 from common.errors import ConfigurationError, DatabaseUnavailable, InfrastructureError, LikenessError
 from worker.cli.console import say
@@ -45,10 +44,6 @@ def plain_errors() -> Iterator[None]:
         _end(error, Exit.UNAVAILABLE)
     except ConfigurationError as error:
         _end(error, Exit.USAGE)
-    except ValidationError as error:  # of the settings; the values stay out, they may be secret
-        problems = error.errors(include_input=False, include_context=False, include_url=False)
-        found = (f"{'__'.join(map(str, problem['loc'])).upper()}: {problem['msg']}" for problem in problems)
-        _end(error, Exit.USAGE, "\n".join(found))
     except LikenessError as error:
         _end(error, Exit.FOUND)
     except KeyboardInterrupt as error:

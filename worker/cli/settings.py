@@ -1,35 +1,47 @@
-"""Settings of the command line: the services' environment or, where there is none, the running local stack's."""
+"""Settings of the command line: the services' own or, where these name no database, the running local stack's."""
 
-import os
 from typing import Any
+
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from common.connection_file import find_connection
 from common.settings import DatabaseSettings, RedisSettings, ServiceSettings
 
-_DATABASE_URL = "DATABASE__URL"
-_REDIS_URL = "REDIS__URL"
+
+class _LocalStack(PydanticBaseSettingsSource):
+    """The running local stack's stores, if no other place names a database: those of two deployments don't mix."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        """Return nothing: groups are read as a whole."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        if "url" in self.current_state.get("database", {}):
+            return {}
+        connection = find_connection()
+        addresses = {"database": connection.get("DATABASE__URL"), "redis": connection.get("REDIS__URL")}
+        return {group: {"url": address} for group, address in addresses.items() if address is not None}
 
 
 class CliSettings(ServiceSettings):
-    """Everything the commands read from the environment."""
+    """Everything the commands read."""
 
     database: DatabaseSettings = DatabaseSettings()
     redis: RedisSettings = RedisSettings()
 
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *args: PydanticBaseSettingsSource, **kwargs: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the services' sources, and the local stack after them."""
+        return *super().settings_customise_sources(settings_cls, *args, **kwargs), _LocalStack(settings_cls)
+
 
 def read_settings() -> CliSettings:
-    """Read the environment; the local stack's stores are used only when it names no database.
+    """Read the settings.
 
     Raises:
-        ValidationError: a variable is no valid setting.
-        ConfigurationError: the local stack's connection file can't be read.
+        ConfigurationError: settings are wrong, or the local stack's connection file can't be read.
     """
-    if _DATABASE_URL in os.environ:
-        return CliSettings()
-    local = {name: value for name, value in find_connection().items() if name not in os.environ}
-    given: dict[str, Any] = {}
-    if _DATABASE_URL in local:
-        given["database"] = {"url": local[_DATABASE_URL]}
-    if _REDIS_URL in local:
-        given["redis"] = {"url": local[_REDIS_URL]}
-    return CliSettings(**given)  # merged with the rest of the environment
+    return CliSettings()

@@ -2,14 +2,14 @@
 
 from worker.extensions import Extension, StageContext
 from worker.work import Stage
-from worker.zero_shot.settings import read_settings
+from worker.zero_shot.settings import Settings
 from worker.zero_shot.stage import ZeroShot
 
 
 def create(context: StageContext) -> Stage | None:
     """Return the stage, if it is configured."""
-    settings = read_settings().moderation
+    settings = Settings().moderation
     return ZeroShot("moderation", settings, context, hides=True) if settings.labels else None
 
 
-extension = Extension(after="embed", create=create)
+extension = Extension(after="embed", create=create, settings=Settings)

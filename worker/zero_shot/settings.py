@@ -2,11 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, ValidationError
-from pydantic_settings import SettingsError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 
 from common.embedding import MAX_TEXT_CHARS
-from common.errors import ConfigurationError
 from common.settings import ServiceSettings
 from worker.labels import MAX_LABEL_CHARS, MAX_LABELS, is_label
 
@@ -46,15 +44,7 @@ class ZeroShotSettings(BaseModel):
 
 
 class Settings(ServiceSettings):
-    """What the two stages read from the environment."""
+    """What the two stages read."""
 
     tagging: ZeroShotSettings = ZeroShotSettings()
     moderation: ZeroShotSettings = ZeroShotSettings()
-
-
-def read_settings() -> Settings:
-    """Read the environment; raises `ConfigurationError` for what is no setting."""
-    try:
-        return Settings()
-    except (ValidationError, SettingsError) as error:
-        raise ConfigurationError(f"TAGGING__… or MODERATION__…: {error}", code="bad_settings") from error

@@ -14,7 +14,8 @@ from api.logged_similarity import LoggedSimilarity, describe
 from api.paging import Seen, Window
 from api.search_log import SearchLog
 from api.similarity import Results, Similarity
-from common.db.models import EmbeddingModel, Image
+from common.db.models import EmbeddingModel
+from common.db.reads import ShownImage
 from common.db.searches import NewSearch
 from common.errors import EmbedderUnavailable
 from common.settings import SearchLogSettings
@@ -23,7 +24,8 @@ from common.vectors.base import AnyOf, Between, Condition, During, Equals, Filte
 OWNER, IMAGE, OTHER = uuid4(), uuid4(), uuid4()
 EVERYTHING = Filter(OWNER)
 FIRST_PAGE = Window(limit=10)
-FOUND = Results(EmbeddingModel(name="m", pretrained="p"), [(0.5, Image()), (0.4, Image())], None, no_good_match=False)
+SHOWN = cast(ShownImage, object())
+FOUND = Results(EmbeddingModel(name="m", pretrained="p"), [(0.5, SHOWN), (0.4, SHOWN)], None, no_good_match=False)
 VECTOR = np.array([1, 0], np.float32)
 
 

@@ -10,6 +10,7 @@ STORES = {"DATABASE__URL": "postgresql+asyncpg://ours"}
 
 def test_settings_of_the_stack_stand_above_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("database__url", "postgresql+asyncpg://theirs")  # settings are read in any case
+    monkeypatch.setenv("DATABASE__URL_FILE", "/run/theirs")
     monkeypatch.setenv("QDRANT__URL", "http://theirs")
     monkeypatch.setenv("UPLOAD__MAX_FILES", "7")
     embedder = create_embedder(20_001, {})
@@ -20,7 +21,8 @@ def test_settings_of_the_stack_stand_above_the_users(monkeypatch: pytest.MonkeyP
     assert environment["EMBEDDER__URL"] == "http://127.0.0.1:20001"
     assert environment["QDRANT__PATH"] == "/data/qdrant"
     assert environment["UPLOAD__MAX_FILES"] == "7"
-    assert not {"database__url", "QDRANT__URL"} & environment.keys()
+    assert environment["QDRANT__URL"] == "", "and so has no other place name one"
+    assert not {"database__url", "DATABASE__URL_FILE"} & environment.keys()
 
 
 def test_the_model_stands_above_the_users(monkeypatch: pytest.MonkeyPatch) -> None:

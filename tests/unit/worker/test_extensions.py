@@ -9,8 +9,9 @@ from typing import cast
 import pytest
 
 from common.errors import ConfigurationError
+from common.settings import ServiceSettings
 from worker import extensions
-from worker.extensions import GROUP, Extension, StageContext, arrange, load_extensions
+from worker.extensions import GROUP, Extension, StageContext, arrange, extension_settings, load_extensions
 from worker.work import Stage, Work
 
 CONTEXT = cast(StageContext, SimpleNamespace())
@@ -70,6 +71,15 @@ def test_nothing_follows_the_last_stage_or_one_that_is_not_there(after: str) -> 
 def test_installed_extensions_come_in_the_order_of_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, zebra="colours", apple="faces")
     assert load_extensions() == [faces, colours]
+
+
+def test_what_installed_extensions_read_is_known_before_they_are_created(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Settings(ServiceSettings):
+        """Of an extension."""
+
+    monkeypatch.setitem(globals(), "own", Extension("decode", lambda _: None, Settings))
+    install(monkeypatch, zebra="colours", apple="own")
+    assert extension_settings() == [Settings]
 
 
 def test_what_is_no_extension_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

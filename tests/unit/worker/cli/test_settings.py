@@ -54,6 +54,18 @@ def test_stores_of_two_deployments_are_never_mixed(home: Path, monkeypatch: pyte
     assert addresses() == ("postgresql+asyncpg://mine", "redis://127.0.0.1:6379/0")
 
 
+def test_any_place_that_names_a_database_goes_before_the_local_stack(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / FILE_NAME).write_text(json.dumps(LOCAL))
+    (home / ".env").write_text("DATABASE__POOL_SIZE=3\n")
+    monkeypatch.setenv("LIKENESS_ENV_FILE", str(home / ".env"))
+    assert addresses() == (LOCAL["DATABASE__URL"], LOCAL["REDIS__URL"])
+    (home / "url").write_text("postgresql+asyncpg://mine\n")
+    (home / ".env").write_text(f"DATABASE__URL_FILE={home / 'url'}\n")
+    assert addresses() == ("postgresql+asyncpg://mine", "redis://127.0.0.1:6379/0")
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '"text"', '{"DATABASE__URL": 5}'])
 def test_a_damaged_file_is_said_to_be_one(home: Path, content: str) -> None:
     (home / FILE_NAME).write_text(content)

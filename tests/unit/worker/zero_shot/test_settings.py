@@ -6,10 +6,10 @@ from typing import cast
 
 import pytest
 
-from common.errors import ConfigurationError
+from common.errors import SettingsInvalid
 from worker.extensions import StageContext
 from worker.zero_shot import moderation, tagging
-from worker.zero_shot.settings import read_settings
+from worker.zero_shot.settings import Settings
 
 CONTEXT = cast(StageContext, SimpleNamespace())
 
@@ -27,7 +27,7 @@ def test_a_label_has_one_prompt_or_several(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("TAGGING__LABELS", '{"shoe": "a shoe", "Hüte": [" a hat ", "hats"]}')
     monkeypatch.setenv("TAGGING__NEUTRAL", '["a photo"]')
     monkeypatch.setenv("TAGGING__THRESHOLD", "0.5")
-    settings = read_settings().tagging
+    settings = Settings().tagging
     assert settings.labels == {"shoe": ["a shoe"], "Hüte": ["a hat", "hats"]}
     assert (settings.neutral, settings.threshold) == (["a photo"], 0.5)
 
@@ -49,5 +49,5 @@ def test_what_is_no_setting_keeps_the_worker_from_starting(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigurationError, match="TAGGING__"):
+    with pytest.raises(SettingsInvalid, match=name):
         tagging.create(CONTEXT)
