@@ -24,9 +24,10 @@ SERVICES: Final[Mapping[str, Sequence[type[ServiceSettings]]]] = {
     "api": [ApiSettings],
     "worker": [WorkerSettings, ZeroShotSettings],
     "embedder": [EmbedderServiceSettings],
-    "likeness": [CliSettings, BootstrapSettings],
+    "likeness": [CliSettings],
+    "bootstrap": [BootstrapSettings],
 }
-"""Who reads what; `likeness` is the command line."""
+"""Who reads what; `likeness` is the command line, `bootstrap` its command of that name."""
 
 _ROOT: Final = Path(__file__).parents[1]
 
