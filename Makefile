@@ -1,6 +1,7 @@
 # Everything runs from .venv, which the first target that needs it builds from the locked requirements.
 .DEFAULT_GOAL := help
-.PHONY: help run cluster demo test faults check bench soak model-change format lint types contracts documented configuration lock clean
+.PHONY: help run cluster demo secrets up down logs test faults check bench soak model-change format lint types contracts
+.PHONY: documented configuration dockerfiles compose images-proof lock clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -8,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 PORT ?= 8000
+COMPOSE ?= docker compose
 export PORT LIKENESS_HOME
 
 help: ## Show what can be made
@@ -22,6 +24,19 @@ cluster: $(VENV)/local.stamp ## Start two processes of each service; QDRANT_URL 
 demo: $(VENV)/local.stamp ## Upload drawn sample pictures and search them (starts a stack if none runs)
 	@exec $(BIN)/python -m deploy.local.demo
 
+secrets: ## Write .env with new secrets for compose.yaml; one that is there stays
+	@$(PYTHON) -m deploy.docker.make_secrets
+
+up: ## Build the images and start everything in containers, as compose.yaml says
+	$(COMPOSE) build
+	$(COMPOSE) up --detach --remove-orphans
+
+down: ## Stop the containers; the data stays in their volumes
+	$(COMPOSE) down --remove-orphans
+
+logs: ## Follow what the containers say
+	$(COMPOSE) logs --follow --tail 100
+
 test: $(VENV)/dev.stamp ## Run the whole test suite and hold its branch coverage against the bar
 	@$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -31,7 +46,7 @@ test: $(VENV)/dev.stamp ## Run the whole test suite and hold its branch coverage
 faults: $(VENV)/dev.stamp ## Break everything for real and print what became of the images; FAULTS_SEED, FAULTS_MINUTES
 	FAULTS_LONG=1 $(BIN)/python -m pytest tests/faults tests/cluster
 
-check: format lint types contracts documented test ## Check format, lint, types, import contracts and documented settings, then run the tests
+check: format lint types contracts documented dockerfiles compose images-proof test ## Check code, imports, documented settings and images, then run the tests
 
 format: $(VENV)/dev.stamp ## Check the formatting
 	$(BIN)/ruff format --check .
@@ -50,6 +65,16 @@ documented: $(VENV)/dev.stamp ## Check that docs/configuration.md says what can 
 
 configuration: $(VENV)/dev.stamp ## Write docs/configuration.md anew, from the settings classes
 	$(BIN)/python -m deploy.configuration
+
+dockerfiles: $(VENV)/dev.stamp ## Check the Dockerfiles
+	$(BIN)/hadolint deploy/docker/*.Dockerfile
+
+compose: $(VENV)/dev.stamp ## Check compose.yaml, by Docker Compose too where it is installed
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	@$(BIN)/python -m tests.images.compose
+
+images-proof: $(VENV)/dev.stamp ## Do the Dockerfiles' steps without containers, and run the services from what they make
+	$(BIN)/python -m tests.images
 
 bench: $(VENV)/dev.stamp ## Run the benchmarks; writes bench-results.json
 	$(BIN)/python -m tests.benchmarks

@@ -7,6 +7,11 @@ from typing import Final
 
 KNOWN: Final = frozenset(
     {
+        "BOOTSTRAP__DATABASE_URL",
+        "BOOTSTRAP__DATABASE_URL_FILE",
+        "BOOTSTRAP__S3_ACCESS_KEY",
+        "BOOTSTRAP__S3_SECRET_KEY",
+        "BOOTSTRAP__S3_SECRET_KEY_FILE",
         "BREAKERS__FAILURES",
         "BREAKERS__PAUSE_S",
         "BREAKERS__PROBE_TIMEOUT_S",

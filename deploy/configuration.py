@@ -16,6 +16,7 @@ from common.settings import ServiceSettings
 from common.settings_reference import Variable, variables
 from deploy.cluster.settings import ClusterSettings, VectorProcessSettings
 from embedder.settings import Settings as EmbedderServiceSettings
+from worker.bootstrap.settings import BootstrapSettings
 from worker.cli.settings import CliSettings
 from worker.doctor.settings import DoctorSettings
 from worker.settings import WorkerSettings
@@ -25,10 +26,12 @@ SERVICES: Final[Mapping[str, Sequence[type[ServiceSettings]]]] = {
     "api": [ApiSettings],
     "worker": [WorkerSettings, ZeroShotSettings],
     "embedder": [EmbedderServiceSettings],
-    "likeness": [CliSettings, DoctorSettings],
+    "likeness": [CliSettings],
+    "doctor": [DoctorSettings],
+    "bootstrap": [BootstrapSettings],
     "cluster": [ClusterSettings, VectorProcessSettings],
 }
-"""Who reads what; `likeness` is the command line, `cluster` is `make cluster`."""
+"""Who reads what; `likeness` is the command line, two of whose commands read more, `cluster` is `make cluster`."""
 
 _ROOT: Final = Path(__file__).parents[1]
 

@@ -1,6 +1,7 @@
 """Which vector index the settings ask for."""
 
 import math
+import warnings
 from importlib.util import find_spec
 
 from common.attributes import Declared
@@ -33,12 +34,15 @@ def create_vector_index(settings: QdrantSettings, attributes: Declared | None = 
 
     from common.vectors.qdrant import QdrantIndex  # noqa: PLC0415
 
-    client = AsyncQdrantClient(
-        url=settings.url,
-        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
-        timeout=math.ceil(settings.timeout_s),
-        pool_size=_POOL_SIZE,
-        check_compatibility=False,
-        trust_env=False,
-    )
+    with warnings.catch_warnings():
+        # Inside a private network a key without TLS is no mistake.
+        warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
+        client = AsyncQdrantClient(
+            url=settings.url,
+            api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+            timeout=math.ceil(settings.timeout_s),
+            pool_size=_POOL_SIZE,
+            check_compatibility=False,
+            trust_env=False,
+        )
     return QdrantIndex(client, timeout_s=settings.timeout_s, attributes=attributes)

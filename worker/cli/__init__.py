@@ -5,6 +5,7 @@ import typer
 from common.log import configure_logging
 from common.settings import LogSettings
 from worker.cli.auditing import audit
+from worker.cli.bootstrap import bootstrap
 from worker.cli.calibrating import calibrate
 from worker.cli.doctor import doctor
 from worker.cli.exits import EPILOG
@@ -30,6 +31,7 @@ app.command("reembed", epilog=EPILOG)(reembed)
 app.command("models", epilog=EPILOG)(models)
 app.command("retire", epilog=EPILOG)(retire)
 app.command("import", epilog=EPILOG)(import_images)
+app.command("bootstrap", epilog=EPILOG)(bootstrap)
 app.command("migrate", epilog=EPILOG)(migrate)
 
 

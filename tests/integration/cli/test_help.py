@@ -17,6 +17,7 @@ async def test_help_names_every_command_and_the_exit_statuses(run: Run) -> None:
         "models",
         "retire",
         "import",
+        "bootstrap",
         "migrate",
     )
     for command in commands:
