@@ -209,8 +209,13 @@ class S3ObjectStore:
         """See `ObjectStore`."""
 
         def ensure() -> None:
-            if not self._client.bucket_exists(bucket_name=self._bucket):
+            if self._client.bucket_exists(bucket_name=self._bucket):
+                return
+            try:
                 self._client.make_bucket(bucket_name=self._bucket)
+            except S3Error as error:
+                if error.code != "BucketAlreadyOwnedByYou":  # another process of ours was faster
+                    raise
 
         await self._run(ensure)
 

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from common.db import likenesses, transitions
+from common.db import counted_moves, likenesses
 from common.db.criteria import NEVER
 from common.db.lifecycle import LEASE
 from common.db.models import OWNER, Folder, Image, ImageEvent, Tombstone
@@ -113,7 +113,7 @@ async def _insert(session: AsyncSession, uploads: Sequence[NewImage]) -> set[UUI
             select(Image.id, Image.status, Image.attempt).where(Image.id.in_(inserted)),
         )
     )
-    transitions.note(session, [(transitions.NEW, ImageStatus.CREATED)] * len(inserted))
+    counted_moves.note(session, [(counted_moves.NEW, ImageStatus.CREATED)] * len(inserted))
     return inserted
 
 

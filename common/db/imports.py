@@ -14,7 +14,7 @@ from sqlalchemy import func, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from common.db import transitions
+from common.db import counted_moves
 from common.db.images import GRACE
 from common.db.lifecycle import LOG_MOVES, MS_SINCE, OUTAGE, moved
 from common.db.models import TRIES, Image, ImageEvent, Tombstone
@@ -125,7 +125,7 @@ async def record(session: AsyncSession, new: NewImport) -> Image | None:
     if image is not None:
         event = insert(ImageEvent).values(image_id=image.id, to_status=image.status, attempt=image.attempt)
         await session.execute(event)
-        transitions.note(session, [(transitions.NEW, image.status)])
+        counted_moves.note(session, [(counted_moves.NEW, image.status)])
     return image
 
 

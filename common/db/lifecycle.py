@@ -16,7 +16,7 @@ from sqlalchemy import Executable, Row, TextClause, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from common.db import transitions
+from common.db import counted_moves
 from common.db.model_lock import hold_models
 from common.db.models import TRIES
 from common.status import ImageStatus, Visibility
@@ -458,5 +458,5 @@ async def _execute(
 ) -> Sequence[Row[Any]]:
     """Run a statement that answers a row for each image it has moved; see `LOG_MOVES`."""
     rows = (await session.execute(statement, given)).all()
-    transitions.note(session, [(row.from_status, row.to_status) for row in rows])
+    counted_moves.note(session, [(row.from_status, row.to_status) for row in rows])
     return rows

@@ -195,7 +195,9 @@ async def dying(database_url: str, admin_url: str) -> AsyncIterator[tuple[Databa
 
     async with proxy_to(address.port or 5432) as proxy, opened(admin_url) as admin:
         proxy.linger()
-        async with opened(address.set(port=proxy.port).render_as_string(hide_password=False), pool_size=1) as database:
+        async with opened(
+            address.set(port=proxy.port).render_as_string(hide_password=False), pool_size=1, command_timeout_s=1
+        ) as database:
             yield database, end
 
 

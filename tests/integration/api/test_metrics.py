@@ -45,7 +45,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "operation": {
         *("ensure", "upsert", "query", "fetch", "put", "get", "stream", "find", "ensure_bucket", "delete", "count"),
     },
-    "outcome": {"done", "failed", "postponed", "hit", "miss", "unavailable", "written", "sent"},
+    "outcome": {"done", "failed", "postponed", "hit", "miss", "unavailable", "written", "sent", "answered"},
     "path": routes(create_embedder(Settings())),
     "pool": {"api", "worker", "census"},
     "priority": {"interactive", "bulk"},
@@ -57,6 +57,8 @@ ALLOWED: Mapping[str, set[str]] = {
     "to": STATES,
 }
 """What a label may be, of those whose values a stranger might try to choose, or that are chosen in many places."""
+CONFIGURED = {"model", "dim", "version", "python", "device", "precision", "address"}
+"""Labels whose values are the operator's."""
 
 
 def check_document(scraped: Scrape, *services: str) -> None:
@@ -72,7 +74,7 @@ def check_labels(scraped: Scrape, before: Scrape, paths: set[str]) -> None:
     allowed = {**ALLOWED, "route": paths}
     seen = {label for sample in scraped.changed_since(before) for label in sample.labels}
     assert {(name, value) for name, value in seen if value not in allowed.get(name, {value})} == set()
-    assert {name for name, _ in seen} - allowed.keys() <= {"model", "dim", "version", "python", "device", "precision"}
+    assert {name for name, _ in seen} - allowed.keys() <= CONFIGURED
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ async def test_metrics_show_which_breaker_is_open(api_settings: ApiSettings, ser
         async def shown() -> dict[str, str]:
             lines = (await client.get("/metrics")).text.splitlines()
             # Other tests of this process may have had a worker.
-            own = (line for line in lines if line.startswith("likeness_breaker_open") and 'service="api"' in line)
+            own = (line for line in lines if line.startswith("likeness_breaker_open{") and 'service="api"' in line)
             return dict(line.rsplit(" ", 1) for line in own if 'dependency="storage"' in line)
 
         assert await shown() == {'likeness_breaker_open{dependency="storage",service="api"}': "0.0"}
