@@ -56,9 +56,10 @@ class SearchLog:
         _count("lost", len(self._waiting))
 
     async def _write(self) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), self._gather_s)
         while self._waiting:
+            if len(self._waiting) < _BATCH:  # a transaction for each search would slow the next ones
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), self._gather_s)
             batch = list(islice(self._waiting, _BATCH))
             outcome = await self._save(batch)
             for _ in batch:

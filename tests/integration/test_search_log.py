@@ -62,6 +62,26 @@ async def test_searches_are_written_in_batches(database: Database, monkeypatch: 
     await writer.close()
 
 
+async def test_searches_that_keep_coming_are_gathered_too(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[int] = []
+    add = searches.add
+
+    async def noting(session: AsyncSession, batch: Sequence[NewSearch]) -> None:
+        if not batches:
+            writer.note(search("while the first is written"))
+            asyncio.get_running_loop().call_later(0.01, writer.note, search("and soon after"))
+        batches.append(len(batch))
+        await add(session, batch)
+
+    monkeypatch.setattr(searches, "add", noting)
+    writer = SearchLog(database, gather_s=0.5)
+    before = counted("written")
+    writer.note(search())
+    await until_counted("written", before + 3)
+    assert batches == [1, 2]
+    await writer.close()
+
+
 async def test_what_waits_is_written_at_the_end(database: Database) -> None:
     writer = SearchLog(database, gather_s=NEVER)
     writer.note(search())
