@@ -15,6 +15,7 @@ LOCAL = {
     "S3__BUCKET": "local",
     "EMBEDDER__URL": "http://127.0.0.1:7",
     "QDRANT__PATH": "/data/qdrant",
+    "QDRANT__URL": "",
     "HTTP__PORT": "8000",
 }
 
