@@ -200,8 +200,8 @@ async def test_all_down_is_down_though_one_takes_the_whole_deadline(cluster: Clu
         raise httpx.ReadTimeout("")
 
     cluster.one.answer = hang
-    link = cluster.client._link  # noqa: SLF001
-    link._timeout_s = 0.01  # noqa: SLF001
+    link = cluster.client._link
+    link._timeout_s = 0.01
     for _ in range(FAILURES):
         with pytest.raises(EmbedderUnavailable):
             await cluster.embed()
