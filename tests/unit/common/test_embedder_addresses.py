@@ -356,6 +356,10 @@ async def test_who_serves_another_version_of_the_model_is_never_asked(cluster: C
             await cluster.embed()
     assert cluster.two.asked == []
 
+    with capture_logs() as logs:
+        await cluster.client.models()
+    assert [line["address"] for line in logs] == ["http://one"], "the other is as it was, which has been told"
+
     cluster.one.says(vector)
     cluster.two.models, cluster.one.ready = [MODEL], True
     await cluster.client.models()
