@@ -1,6 +1,5 @@
 """What happens around every request: its trail in log and traces, advice to browsers, metrics by route template."""
 
-import time
 from functools import partial
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -10,7 +9,7 @@ from api.errors import problem_response
 from api.metrics import HTTP
 from common.error_metrics import count_error
 from common.errors import LikenessError
-from common.trail import RequestTrail, route_of
+from common.trail import RequestTrail
 
 MAX_BODY_BYTES = 1_000_000
 """Most bytes of a body that is not multipart: descriptions, lists of ids."""
@@ -39,28 +38,24 @@ class RequestContext:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._trail = RequestTrail(self._admit, defect=_DEFECT, on_defect=partial(count_error, "api"))
+        self._trail = RequestTrail(
+            self._admit, defect=_DEFECT, on_defect=partial(count_error, "api"), on_end=HTTP.answered
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection; everything but HTTP passes untouched."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 500
 
         async def send_with_advice(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = int(message["status"])
                 headers = MutableHeaders(scope=message)
                 for name, advice in _ADVICE.items():
                     headers.setdefault(name, advice)
             await send(message)
 
-        try:
-            await self._trail(scope, receive, send_with_advice)
-        finally:
-            _account(scope, status, time.perf_counter() - started)
+        await self._trail(scope, receive, send_with_advice)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = _TOO_LARGE if _declares_too_much(Headers(scope=scope)) else self._app
@@ -72,8 +67,3 @@ def _declares_too_much(headers: Headers) -> bool:
     length = headers.get("content-length", "")
     multipart = headers.get("content-type", "").lower().startswith(("multipart/", "image/"))
     return not multipart and length.isdecimal() and int(length) > MAX_BODY_BYTES
-
-
-def _account(scope: Scope, status: int, seconds: float) -> None:
-    # The template, never the path: a label per id would be a label without bound.
-    HTTP.answered(scope["method"], route_of(scope), status, seconds)

@@ -4,6 +4,7 @@ Load balancers ask `/ready` every few seconds. A server that closes its port at 
 have noticed; one that first says that it is about to go is sent nothing by the time it goes.
 """
 
+import signal
 from contextlib import suppress
 from time import monotonic
 from types import FrameType
@@ -48,24 +49,28 @@ class CloseConnections:
 
 
 class DrainingServer(uvicorn.Server):
-    """A server that drains on its first signal, for so many seconds; a second one ends that."""
+    """A server that drains on its first signal, for so many seconds; a second one ends that.
+
+    It returns when it is done. uvicorn's own server would send itself the signal once more, and the process be gone
+    before whoever called it could send its last spans.
+    """
 
     def __init__(self, config: uvicorn.Config, drain: Drain, drain_s: float) -> None:
         super().__init__(config)
         self._drain = drain
         self._drain_s = drain_s
         self._ends: float | None = None
-        self._signal = 0
         self._told = False
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as uvicorn calls it
         """Take a signal. No log line here: the signal may have interrupted one."""
         hurry = self._drain.began or self._drain_s == 0
         self._drain.began = True
         if hurry:
-            super().handle_exit(sig, frame)
+            self.force_exit = self.should_exit and sig == signal.SIGINT
+            self.should_exit = True
         else:
-            self._signal, self._ends = sig, monotonic() + self._drain_s
+            self._ends = monotonic() + self._drain_s
 
     async def on_tick(self, counter: int) -> bool:
         """Look ten times a second whether it is time to go."""
@@ -73,12 +78,12 @@ class DrainingServer(uvicorn.Server):
             self._told = True
             log.info("draining", seconds=self._drain_s)
         if self._ends is not None and monotonic() >= self._ends:
-            super().handle_exit(self._signal, None)
+            self.should_exit = True
         return await super().on_tick(counter)
 
 
 def serve(app: ASGIApp, drain: Drain, drain_s: float, **config: Any) -> None:
     """Serve an app until told to stop, and then for `drain_s` seconds more; `config` is `uvicorn.Config`'s."""
     server = DrainingServer(uvicorn.Config(app, log_config=None, access_log=False, **config), drain, drain_s)
-    with suppress(KeyboardInterrupt):  # uvicorn passes Ctrl-C on when it is done
+    with suppress(KeyboardInterrupt):  # of a Ctrl-C before it listens to signals
         server.run()

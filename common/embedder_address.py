@@ -120,6 +120,10 @@ class EmbedderAddress:
         """Tell whether a model may be asked for here; most are, until the address has said otherwise."""
         return self._left_out.get(label, 0) <= asyncio.get_running_loop().time()
 
+    def differs(self, label: str | None) -> bool:
+        """Tell whether it has been left out for good: its vectors would be of another kind."""
+        return self._left_out.get(label) == inf
+
     def leave_out(self, label: str | None, reason: str, *, for_good: bool = False) -> None:
         """Ask for a model elsewhere for some seconds, or `for_good`: until `admit`."""
         if label not in self._left_out:

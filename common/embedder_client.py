@@ -196,8 +196,9 @@ class EmbedderClient(ModelClient):
         known: dict[str, ModelInfo] = {}
         for address, answer in answers:
             for model in answer.models:
-                address.admit(model.label)
-                if not alike(model, known.setdefault(model.label, model)):
+                if alike(model, known.setdefault(model.label, model)):
+                    address.admit(model.label)
+                else:
                     address.leave_out(model.label, "it serves another version of this model", for_good=True)
         for model in known.values():
             self.serving(model.label).pin(model)

@@ -59,7 +59,8 @@ class EmbedderLink:
     async def request(self, call: Call, read: Read[T]) -> T:
         """Make a call under the total deadline, where the fewest calls of ours are, else where one is answered.
 
-        Half of what is left of the deadline is kept for the other addresses, so one that hangs does not use it up.
+        Half of what is left of the deadline is kept for other addresses, so one that hangs does not use it up; by one
+        that is up nothing is kept for those that are down.
         """
         with self._asking():
             return await self._ask_around(call, read)
@@ -79,7 +80,7 @@ class EmbedderLink:
                 except LikenessError as error:
                     refusals.append(error)
             if not found:
-                raise _last_word(refusals)
+                raise self._last_word(refusals, self._addresses)
             return found
 
     @contextmanager
@@ -95,10 +96,11 @@ class EmbedderLink:
         ends = clock() + self._timeout_s
         order = choose(self._addresses, call.label)
         refusals: list[LikenessError] = []
-        for others, address in zip(reversed(range(len(order))), order, strict=True):
+        for place, address in enumerate(order, 1):
             left_s = ends - clock()
-            if left_s <= 0:
+            if left_s <= 0 or _is_in_vain(address, refusals):
                 break
+            others = any(other.up or not address.up for other in order[place:])
             try:
                 answer = read(await address.ask(call, left_s / 2 if others else left_s))
             except EmbeddingInvalid:  # an input may be the cause, and will be one elsewhere too
@@ -109,7 +111,7 @@ class EmbedderLink:
             else:
                 address.admit(call.label)
                 return answer
-        raise _last_word(refusals)
+        raise self._last_word(refusals, order[: len(refusals)])
 
     def _note(self, address: EmbedderAddress, call: Call, error: LikenessError) -> None:
         if len(self._addresses) == 1:
@@ -118,27 +120,35 @@ class EmbedderLink:
         if isinstance(error, UnknownModel | AnswerUnusable):
             address.leave_out(call.label, str(error))
 
+    def _last_word(self, refusals: Sequence[LikenessError], asked: Sequence[EmbedderAddress]) -> LikenessError:
+        """Return what to tell the caller of the refusals of those that were asked: what promises most."""
+        full = [error for error in refusals if isinstance(error, Overloaded)]
+        if full:
+            return min(full, key=lambda error: error.retry_after)
+        down = [error for error in refusals if type(error) is EmbedderUnavailable]
+        if down:
+            told = "; ".join(dict.fromkeys(map(str, down)))
+            # Where one has answered, or is up and was not asked, others are served: the breaker of all is not to open.
+            spared = any(address.up for address in self._addresses if address not in asked)
+            return AnswerUnusable(told) if spared or len(down) < len(refusals) else EmbedderUnavailable(told)
+        return next((error for error in refusals if isinstance(error, EmbedderUnavailable)), refusals[0])
+
 
 def choose(addresses: Sequence[EmbedderAddress], label: str | None) -> list[EmbedderAddress]:
     """Return which addresses to ask for a model, in which order.
 
     Those that are up come first, of these the ones with the fewest calls in flight. What is down is the last resort:
-    it may be back, and nobody has noticed yet. Who does not serve the model is asked only if nobody does.
+    it may be back, and nobody has noticed yet. Who does not serve the model is asked only if nobody does; who serves
+    another version of it never.
     """
-    serving = [address for address in addresses if address.serves(label)] or addresses
+    alike = [address for address in addresses if not address.differs(label)]
+    serving = [address for address in alike if address.serves(label)] or alike
     return sorted(serving, key=lambda address: (not address.up, address.in_flight, random()))  # noqa: S311
 
 
-def _last_word(refusals: Sequence[LikenessError]) -> LikenessError:
-    """Return what to tell the caller of several refusals: what promises most."""
-    full = [error for error in refusals if isinstance(error, Overloaded)]
-    if full:
-        return min(full, key=lambda error: error.retry_after)
-    down = [error for error in refusals if type(error) is EmbedderUnavailable]
-    if len(down) > 1:
-        return EmbedderUnavailable("; ".join(dict.fromkeys(map(str, down))))
-    unusable = [error for error in refusals if isinstance(error, EmbedderUnavailable)]
-    return [*down, *unusable, *refusals][0]
+def _is_in_vain(address: EmbedderAddress, refusals: Sequence[LikenessError]) -> bool:
+    """Tell whether to leave alone what is down: somebody is up, and full; callers are not to wait for a deadline."""
+    return not address.up and any(isinstance(error, Overloaded) for error in refusals)
 
 
 async def _outcome(answer: Awaitable[httpx.Response]) -> httpx.Response | LikenessError:

@@ -8,6 +8,7 @@ their greatest, or the value set last) is decided where it is made; no gauge may
 
 import os
 import platform
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -60,7 +61,8 @@ def _forget_dead(folder: Path) -> None:
     owners = {file.stem.rpartition("_")[2] for file in folder.glob("gauge_live*.db")}
     for pid in map(int, owners):
         if not _is_alive(pid):
-            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+            with suppress(FileNotFoundError):  # another process is scraped at the same moment, and was faster
+                mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
 
 
 def _is_alive(pid: int) -> bool:

@@ -1,5 +1,6 @@
 """Names that are nobody's setting. A setting that is spelled wrong must not be passed over in silence."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
@@ -32,7 +33,7 @@ def find_names(given: Iterable[str], settings_cls: type[BaseSettings]) -> Iterat
         if not keys or group not in groups or f"{group}{_DELIMITER}{keys[0]}" in known:
             continue
         if group != _THEIRS or _resembles(keys[0], group, known):
-            yield name, "there is no such setting" + _hint(name, known)
+            yield _without_value(name), "there is no such setting" + _hint(name, known)
 
 
 def _resembles(key: str, group: str, known: Iterable[str]) -> bool:
@@ -46,13 +47,18 @@ def find_keys(given: Mapping[str, Any], settings_cls: type[BaseSettings]) -> Ite
     groups = {name.partition(".")[0] for name in known}
     for group, settings in given.items():
         if group not in groups:
-            yield str(group), "there is no such group" + _hint(str(group), groups)
+            yield _without_value(str(group)), "there is no such group" + _hint(str(group), groups)
             continue
         for key in settings if isinstance(settings, Mapping) else ():
             if (name := f"{group}.{key}") not in known:
-                yield name, "there is no such setting" + _hint(name, known)
+                yield _without_value(name), "there is no such setting" + _hint(name, known)
+
+
+def _without_value(name: str) -> str:
+    """Return what is a name of this: `secret_key:hush`, a space left out, is one key to YAML, and to `.env`."""
+    return re.split(r"[^\w.-]", name, maxsplit=1)[0]
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, sorted(known), n=1, cutoff=0.75)
+    close = get_close_matches(_without_value(name), sorted(known), n=1, cutoff=0.75)
     return f"; did you mean {close[0]}?" if close else ""

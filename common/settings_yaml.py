@@ -3,6 +3,7 @@
 So YAML's own ideas of `no`, `13:00`, `0123` or `1e6` play no part: each setting knows how its text is to be read.
 """
 
+import re
 from collections import Counter
 from collections.abc import Hashable
 from pathlib import Path
@@ -12,6 +13,8 @@ import yaml
 
 _RESOLVED: Final = frozenset({"tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"})
 """What is not text, quoted or not: nothing (`~`, `null` or empty), and `<<`."""
+_QUOTED: Final = re.compile(r"""(?<= )(['"])(?!<|.\1).+""", re.DOTALL)
+"""Where a message quotes more of the file than a character: a password that begins with `*` is an alias to YAML."""
 
 
 class _Texts(yaml.SafeLoader):
@@ -42,7 +45,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
             content = yaml.load(stream, Loader=_Texts)  # noqa: S506 - a safe one
         except yaml.MarkedYAMLError as error:
             place = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-            raise ValueError(f"is no valid YAML{place}: {error.problem}") from None
+            raise ValueError(f"is no valid YAML{place}: {_QUOTED.sub('…', str(error.problem))}") from None
         except (yaml.YAMLError, UnicodeDecodeError):
             raise ValueError("is no valid YAML: it has characters that no text has") from None
     if content is None:

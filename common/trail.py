@@ -14,8 +14,11 @@ from common.metrics import UNMATCHED
 _PROBES = frozenset({"/health", "/ready", "/metrics"})
 """Paths that machines ask every few seconds: they are in no trace, and logged at DEBUG."""
 _CALLER_GONE = 499
-"""The status, in the log alone, of what was not answered because nobody waited for it."""
+"""The status, in log and metrics alone, of what was not answered because nobody waited for it."""
 _SERVER_ERROR = 500
+
+OnEnd = Callable[[str, str, int, float], object]
+"""Takes a request's method, the template of its route, the answer's status, and how many seconds it took."""
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +37,7 @@ class RequestTrail:
         *,
         defect: ASGIApp | None = None,
         on_defect: Callable[[Exception], None] = lambda _: None,
+        on_end: OnEnd = lambda *_: None,
     ) -> None:
         """Wrap an app.
 
@@ -41,10 +45,12 @@ class RequestTrail:
             app: is called under the request's correlation id, and within its span.
             defect: answers where the app raises; what it raised is in the log. Without one, it goes on to the server.
             on_defect: is told what the app raises.
+            on_end: is told of every request when it is over.
         """
         self._app = app
         self._defect = defect
         self._on_defect = on_defect
+        self._on_end = on_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -78,8 +84,9 @@ class RequestTrail:
             await self._defect(scope, receive, answer.send)
         finally:
             line = log.debug if scope["path"] in _PROBES else log.info
-            ms = round((time.perf_counter() - started) * 1000, 1)
-            line("request", method=scope["method"], route=route_of(scope), status=answer.status, ms=ms)
+            method, route, seconds = scope["method"], route_of(scope), time.perf_counter() - started
+            line("request", method=method, route=route, status=answer.status, ms=round(seconds * 1000, 1))
+            self._on_end(method, route, answer.status, seconds)
 
 
 class _Answer:

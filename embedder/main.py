@@ -13,7 +13,7 @@ from embedder import openai_api, probes, routes
 from embedder.errors import OPENAI_PREFIX, answer_defect, install_error_handlers
 from embedder.lifespan import create_lifespan
 from embedder.metrics import Metrics
-from embedder.middleware import BodyLimit, CancelAbandoned, RequestMetrics
+from embedder.middleware import BodyLimit, CancelAbandoned
 from embedder.model import ClipModel, ObserveStep
 from embedder.served import LoadModel
 from embedder.settings import EmbedderSettings, Settings
@@ -46,9 +46,13 @@ def create_app(settings: Settings, load: LoadModel = _load_with_torch, drain: Dr
     app.add_middleware(CancelAbandoned)
     memory = Budget(settings.embedder.bytes_in_flight)
     app.add_middleware(BodyLimit, limits=_body_limits(settings), default=_FORM_OVERHEAD, memory=memory)
-    app.add_middleware(RequestMetrics, metrics=metrics)
     app.add_middleware(CloseConnections, drain=app.state.drain)
-    app.add_middleware(RequestTrail, defect=answer_defect, on_defect=partial(count_error, "embedder"))
+    app.add_middleware(
+        RequestTrail,
+        defect=answer_defect,
+        on_defect=partial(count_error, "embedder"),
+        on_end=metrics.http.answered,
+    )
     return app
 
 

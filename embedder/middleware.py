@@ -1,7 +1,6 @@
-"""Around every request: limits on its body and on all bodies together, an eye on the caller, and the metrics."""
+"""Around every request: limits on its body and on all bodies together, and an eye on the caller."""
 
 import asyncio
-import time
 from collections.abc import Mapping
 
 from starlette.datastructures import Headers
@@ -10,14 +9,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.budget import Budget
 from common.errors import Overloaded
-from common.metrics import UNMATCHED
 from embedder.errors import refusal
-from embedder.metrics import Metrics
 
 _TOO_LARGE = "the body is longer than the {limit} bytes allowed here"
 _TOO_MANY = "the bodies of other requests take all the memory there is for them"
 _RETRY_AFTER_S = 1
-_CALLER_GONE = 499  # the status, in the metrics alone, of what nobody waited for
 
 
 class BodyLimit:
@@ -129,34 +125,3 @@ class _Caller:
         await self._heard.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
-
-
-class RequestMetrics:
-    """Counts each answer under its route's template, so that made-up paths make no new series."""
-
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        status = _CALLER_GONE
-        start = time.perf_counter()
-
-        async def send_noting(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_noting)
-        except Exception:
-            status = 500
-            raise
-        finally:
-            route = getattr(scope.get("route"), "path", UNMATCHED)
-            self._metrics.http.answered(scope["method"], route, status, time.perf_counter() - start)

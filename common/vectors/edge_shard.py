@@ -226,7 +226,7 @@ def _create(folder: Path, collection: Collection) -> None:
 
 def find_collections(root: Path) -> list[Collection]:
     """Return the collections that have been made below `root`, open or not."""
-    folders = (folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    folders = (file.parent for file in root.glob("[!.]*/edge_config.json"))  # and no `lost+found`
     return [Collection(folder.name, _vectors(folder)["size"]) for folder in folders]
 
 

@@ -15,15 +15,7 @@ DRAIN_S = 1.0
 _LOOK_S = 0.2
 
 
-class ClusterService(PythonService):
-    """A service that shares the vector index with others: it asks a server, and opens no folder."""
-
-    def environment(self) -> dict[str, str]:
-        """Return the user's environment but for the embedded index, and over it the settings of the cluster."""
-        return {name: value for name, value in super().environment().items() if name.upper() != "QDRANT__PATH"}
-
-
-class Worker(ClusterService):
+class Worker(PythonService):
     """A worker. It agrees on the model with an embedder before it works, and ends if there is none: so it waits."""
 
     def __init__(
@@ -42,10 +34,14 @@ class Worker(ClusterService):
 
 def create_vectors(port: int, folder: Path, api_key: str) -> PythonService:
     """Return the process that owns the embedded index; without a key it obeys every program on this machine."""
-    settings = {"VECTORS__HOST": LOOPBACK, "VECTORS__PORT": str(port), "QDRANT__PATH": str(folder)}
-    return PythonService(
-        "vectors", "deploy.cluster.vectors", port, {**settings, "QDRANT__API_KEY": api_key}, grace_s=10
-    )
+    settings = {
+        "VECTORS__HOST": LOOPBACK,
+        "VECTORS__PORT": str(port),
+        "QDRANT__PATH": str(folder),
+        "QDRANT__URL": "",  # whatever the user's files say, as below
+        "QDRANT__API_KEY": api_key,
+    }
+    return PythonService("vectors", "deploy.cluster.vectors", port, settings, grace_s=10)
 
 
 def create_workers(
@@ -55,7 +51,7 @@ def create_workers(
     vectors: Sequence[PythonService] = (),
 ) -> list[PythonService]:
     """Return `number` workers; `settings` name the stores and the vector index, `vectors` is its process, if any."""
-    ours = {**settings, **_client_of(embedders)}
+    ours = _wire(settings, embedders)
     needs = [kind for kind in (vectors, embedders) if kind]
     return [Worker(f"worker-{which}", port, ours, needs) for which, port in enumerate(choose_ports(number), 1)]
 
@@ -65,15 +61,16 @@ def create_apis(
 ) -> list[PythonService]:
     """Return an api for each port; `settings` name the stores and the vector index."""
     drain_s = os.environ.get("HTTP__DRAIN_S", f"{DRAIN_S}")
-    ours = {"HTTP__HOST": LOOPBACK, "HTTP__DRAIN_S": drain_s, **settings, **_client_of(embedders)}
+    ours = {"HTTP__HOST": LOOPBACK, "HTTP__DRAIN_S": drain_s, **_wire(settings, embedders)}
     return [
-        ClusterService(f"api-{number}", "api.main", port, {**ours, "HTTP__PORT": str(port)}, grace_s=30)
+        PythonService(f"api-{number}", "api.main", port, {**ours, "HTTP__PORT": str(port)}, grace_s=30)
         for number, port in enumerate(ports, 1)
     ]
 
 
-def _client_of(embedders: Sequence[PythonService]) -> dict[str, str]:
-    return {"EMBEDDER__URL": ",".join(embedder.url for embedder in embedders)}
+def _wire(settings: Mapping[str, str], embedders: Sequence[PythonService]) -> dict[str, str]:
+    """Return what all need that share the vector index: they ask a server, and open no folder."""
+    return {"QDRANT__PATH": "", **settings, "EMBEDDER__URL": ",".join(embedder.url for embedder in embedders)}
 
 
 async def _is_ready(service: PythonService) -> bool:

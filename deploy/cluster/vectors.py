@@ -25,6 +25,7 @@ from common.attributes import Declared
 from common.draining import Drain, serve
 from common.errors import ConfigurationError, VectorIndexUnavailable
 from common.log import configure_logging
+from common.starting import ending_plainly
 from common.vectors.base import MAX_MATCHES, Collection, Payload, Point
 from common.vectors.edge import EdgeIndex
 from common.vectors.edge_shard import find_collections
@@ -255,7 +256,8 @@ def _refusal(status: int, reason: str) -> JSONResponse:
 
 def main() -> None:
     """Serve until told to stop."""
-    settings = VectorProcessSettings()
+    with ending_plainly():
+        settings = VectorProcessSettings()
     configure_logging(settings.log)
     if settings.qdrant.path is None:
         raise SystemExit("set QDRANT__PATH: the folder of the embedded index")

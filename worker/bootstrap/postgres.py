@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError
 from common.errors import ConfigurationError, DatabaseUnavailable
 from common.settings import DatabaseSettings
 
+_BROKEN_OFF = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, OSError)  # TimeoutError too
 _ONE_AT_A_TIME = 0x6C696B65  # an advisory lock of the server's: two of these may run at once
 
 
@@ -19,8 +20,9 @@ async def ensure_database(settings: DatabaseSettings, admin: SecretStr) -> bool:
     """Create the role and the database where they are missing, and set the role's password; tell if there was need.
 
     Raises:
-        ConfigurationError: an address is none, or names no user or no database; or the administrator is refused.
-        DatabaseUnavailable: the server can't be reached.
+        ConfigurationError: an address is none, or names no user or no database; or the administrator is refused, or
+            may not do this.
+        DatabaseUnavailable: the server can't be reached, or does not get done in time.
     """
     wanted, superuser = _parse(settings.url, "DATABASE__URL"), _parse(admin, "BOOTSTRAP__DATABASE_URL")
     if await _lets_in(wanted, settings.connect_timeout_s):
@@ -86,5 +88,9 @@ async def _connected(url: URL, timeout_s: float) -> "AsyncIterator[asyncpg.Conne
         raise DatabaseUnavailable(f"PostgreSQL: {str(error) or type(error).__name__}") from error
     try:
         yield connection
+    except _BROKEN_OFF as error:
+        raise DatabaseUnavailable(f"PostgreSQL: {str(error) or type(error).__name__}") from error
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise ConfigurationError(f"PostgreSQL does not let {url.username} do this: {error}") from error
     finally:
         await asyncio.shield(connection.close(timeout=timeout_s))

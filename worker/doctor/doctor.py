@@ -27,8 +27,8 @@ def _list(configuration: Configuration, settings: DoctorSettings, models: FindMo
     yield redis.examination(settings.redis, limits)
     yield s3.examination(settings.s3, limits)
     yield _choose_index(settings, models)
-    for url in settings.embedder.url.split(","):
-        yield embedder.examination(url.strip(), models, limits)
+    for url in settings.embedder.urls:
+        yield embedder.examination(url, models, limits)
     yield workers.examination(settings.redis, limits)
     if configuration.api_url is not None:
         yield api.examination(configuration.api_url, limits)

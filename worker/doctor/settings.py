@@ -4,15 +4,14 @@ import os
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, Field
-from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from common.connection_file import API_URL, connection_file, find_connection
 from common.errors import ConfigurationError, SettingsInvalid
 from worker.doctor.findings import Diagnosis, Finding, failed, ok, warning
+from worker.local_stack import LocalStack
 from worker.settings import WorkerSettings
 
 DEPENDENCY = "settings"
@@ -37,27 +36,6 @@ class Limits(BaseModel):
         return timedelta(seconds=self.max_clock_skew_s)
 
 
-class _LocalStack(PydanticBaseSettingsSource):
-    """What the running local stack's api and worker are given, if no other place names a database."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        """Return nothing: groups are read as a whole."""
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        """Return the groups of settings; an index that another place names is not joined by a second one."""
-        if "url" in self.current_state.get("database", {}):
-            return {}
-        groups: dict[str, Any] = {}
-        for name, value in find_connection().items():
-            group, _, key = name.lower().partition("__")
-            if key and value and group in self.settings_cls.model_fields:  # empty is nothing, as in the environment
-                groups.setdefault(group, {})[key] = value
-        if {"url", "path"} & self.current_state.get("qdrant", {}).keys():
-            groups.pop("qdrant", None)
-        return groups
-
-
 class DoctorSettings(WorkerSettings):
     """Everything the doctor reads: what a worker does, and its own limits."""
 
@@ -68,7 +46,7 @@ class DoctorSettings(WorkerSettings):
         cls, settings_cls: type[BaseSettings], *args: PydanticBaseSettingsSource, **kwargs: PydanticBaseSettingsSource
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the services' sources, and the local stack after them."""
-        return *super().settings_customise_sources(settings_cls, *args, **kwargs), _LocalStack(settings_cls)
+        return *super().settings_customise_sources(settings_cls, *args, **kwargs), LocalStack(settings_cls)
 
 
 @dataclass(frozen=True, slots=True)

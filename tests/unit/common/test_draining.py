@@ -1,13 +1,16 @@
 """A service that is told to stop drains first; by a clock that only tests move."""
 
+import asyncio
 import signal
+from collections.abc import Iterator
 
 import httpx
 import pytest
 import uvicorn
 from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
-from common.draining import CloseConnections, Drain, DrainingServer
+from common.draining import CloseConnections, Drain, DrainingServer, serve
 
 DRAIN_S = 5.0
 
@@ -62,3 +65,27 @@ async def test_answers_end_their_connections_while_it_drains() -> None:
         assert "Connection" not in (await client.get("/")).headers
         drain.began = True
         assert (await client.get("/")).headers["Connection"] == "close"
+
+
+@pytest.fixture
+def ended_at_once() -> Iterator[list[int]]:
+    """The signals that would have ended this process then and there."""
+    signals: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
+    yield signals
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_who_has_it_served_may_tidy_up_after_it(ended_at_once: list[int]) -> None:
+    async def app(_: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGTERM)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    drain = Drain()
+    serve(app, drain, 0, host="127.0.0.1", port=0, lifespan="on")
+
+    assert drain.began
+    assert ended_at_once == []

@@ -191,6 +191,24 @@ async def test_all_down_is_down(cluster: Cluster) -> None:
     assert [len(process.asked) for process in cluster.processes.values()] == asked
 
 
+async def test_all_down_is_down_though_one_takes_the_whole_deadline(cluster: Cluster) -> None:
+    cluster.two.dies()
+    await cluster.embed(50)
+
+    async def hang(_: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.02)
+        raise httpx.ReadTimeout("")
+
+    cluster.one.answer = hang
+    link = cluster.client._link
+    link._timeout_s = 0.01
+    for _ in range(FAILURES):
+        with pytest.raises(EmbedderUnavailable):
+            await cluster.embed()
+
+    assert not cluster.breakers[EMBEDDER].closed
+
+
 async def test_who_was_down_is_the_last_resort(cluster: Cluster) -> None:
     """In a rolling restart the second one goes before everybody has noticed that the first one is back."""
     cluster.one.dies()
@@ -216,6 +234,23 @@ async def test_one_full_and_one_down_is_full(cluster: Cluster) -> None:
     for _ in range(5):
         with pytest.raises(Overloaded):
             await cluster.embed()
+
+
+async def test_nobody_who_meets_a_full_one_waits_for_one_that_is_down(cluster: Cluster) -> None:
+    cluster.two.dies()
+    await cluster.embed(50)
+    cluster.one.says(lambda: problem(429, "overloaded"))
+    with pytest.raises(Overloaded):
+        await cluster.embed()
+
+    assert len(cluster.two.asked) == FAILURES
+
+
+async def test_no_time_is_kept_for_one_that_is_down(cluster: Cluster) -> None:
+    cluster.two.dies()
+    await cluster.embed(50)
+
+    assert int(cluster.one.asked[-1].headers[TIMEOUT_HEADER]) > 30_000
 
 
 async def test_half_of_the_deadline_is_kept_for_the_others(cluster: Cluster) -> None:
@@ -287,6 +322,21 @@ async def test_a_model_whose_server_is_down_is_not_unknown(cluster: Cluster) -> 
             await cluster.embed()
 
 
+async def test_one_model_that_is_out_of_reach_is_no_reason_to_refuse_the_others(cluster: Cluster) -> None:
+    async def answer(request: httpx.Request) -> httpx.Response:
+        label = request.url.params["model"]
+        return vector(label) if label == "m/q" else problem(404, "unknown_model")
+
+    cluster.one.models, cluster.one.answer = [OTHER], answer
+    cluster.two.dies()
+    await cluster.client.models()
+    for _ in range(FAILURES + 1):
+        with pytest.raises(EmbedderUnavailable, match="refused"):
+            await cluster.embed()
+
+    await cluster.embed(label="m/q")
+
+
 async def test_a_model_counts_if_one_serves_it(cluster: Cluster) -> None:
     cluster.two.models = [MODEL, OTHER]
     assert [model.label for model in await cluster.client.models()] == ["m/p", "m/q"]
@@ -300,8 +350,17 @@ async def test_who_serves_another_version_of_the_model_is_never_asked(cluster: C
     cluster.one.dies()
     with pytest.raises(EmbedderUnavailable):
         await cluster.embed()
+    cluster.one.says(lambda: problem(404, "unknown_model"))
+    for _ in range(2):  # the second time, nobody is known to serve it
+        with pytest.raises(UnknownModel):
+            await cluster.embed()
     assert cluster.two.asked == []
 
+    with capture_logs() as logs:
+        await cluster.client.models()
+    assert [line["address"] for line in logs] == ["http://one"], "the other is as it was, which has been told"
+
+    cluster.one.says(vector)
     cluster.two.models, cluster.one.ready = [MODEL], True
     await cluster.client.models()
     await cluster.embed()

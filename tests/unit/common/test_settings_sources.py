@@ -121,6 +121,16 @@ def test_the_env_file_may_name_the_yaml_file(folder: Path, monkeypatch: pytest.M
         (None, "LIKENESS_CONFIG: can't read likeness.yaml: No such file or directory"),
         ("store: [", "LIKENESS_CONFIG: likeness.yaml is no valid YAML in line 1: "),
         ("store:\n  secret_key: 'hush\n", "LIKENESS_CONFIG: likeness.yaml is no valid YAML in line 3: "),
+        (
+            "store: {secret_key: *hush}",
+            "LIKENESS_CONFIG: likeness.yaml is no valid YAML in line 1: found undefined alias",
+        ),
+        (
+            "store:\n  secret_key: !hush",
+            "LIKENESS_CONFIG: likeness.yaml is no valid YAML in line 2: could not determine",
+        ),
+        ("store: {secret_key: !it!s'\"hush}", "LIKENESS_CONFIG: likeness.yaml is no valid YAML in line 1: "),
+        ("store: {secret_key:hush}", "store.secret_key (likeness.yaml): there is no such setting"),
         ("- store", "LIKENESS_CONFIG: likeness.yaml has to be a mapping"),
         ("store: {}\nstore: {bucket: b}", "LIKENESS_CONFIG: likeness.yaml is no valid YAML in line 1: store is there"),
         ("store: \0", "LIKENESS_CONFIG: likeness.yaml is no valid YAML: it has characters"),
@@ -143,6 +153,12 @@ def test_a_yaml_file_that_is_wrong_is_told(config: Path, content: str | None, to
     (found,) = problems()
     assert found.startswith(told)
     assert "hush" not in found
+
+
+def test_a_colon_for_an_equals_sign_does_not_tell_the_value(folder: Path) -> None:
+    (folder / ".env").write_text("STORE__SECRET_KEY:hush\n")
+    (found,) = problems()
+    assert found == "STORE__SECRET_KEY (.env): there is no such setting; did you mean STORE__SECRET_KEY?"
 
 
 @pytest.mark.parametrize("content", ["", "# nothing\n", "store:\n", "store:\n  threads:\n  token: ~\n  bucket:\n"])

@@ -13,6 +13,7 @@ from api.main import main as api
 from api.settings import ApiSettings
 from common.errors import ConfigurationError, SettingsInvalid
 from common.starting import check_settings, ending_plainly
+from deploy.cluster.vectors import main as vectors
 from deploy.local.app import main as local_app
 from worker.cli import app as cli
 from worker.main import main as worker
@@ -58,6 +59,16 @@ def test_a_process_tells_it_on_its_stderr_without_a_traceback() -> None:
         [sys.executable, "-m", "embedder"], env=os.environ | WRONG, capture_output=True, check=False, timeout=120
     )
     assert (ended.returncode, ended.stdout, ended.stderr.decode()) == (1, b"", SHARED + LOG)
+
+
+def test_the_process_that_owns_the_index_tells_it_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VECTORS__PORT", "0")
+    with pytest.raises(SystemExit) as ended:
+        vectors()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith("Wrong settings:\n  VECTORS__PORT (environment): should be")
 
 
 def test_the_command_line_tells_it_with_its_own_exit_status(keep_logging: None, tmp_path: Path) -> None:

@@ -88,17 +88,20 @@ async def test_without_an_answer_to_defects_they_go_on_to_the_server() -> None:
     assert [(entry["event"], entry.get("status")) for entry in logs] == [("defect", None), ("request", 500)]
 
 
-async def test_a_request_that_nobody_waits_for_is_logged_as_such() -> None:
+async def test_a_request_that_nobody_waits_for_is_told_as_such() -> None:
     async def endless(_scope: Scope, _receive: Receive, _send: Send) -> None:
         await asyncio.Event().wait()
 
+    ended: list[tuple[str, str, int]] = []
+    trail = RequestTrail(endless, on_end=lambda *end: ended.append(end[:3]))
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
     with structlog.testing.capture_logs() as logs:
-        asking = asyncio.ensure_future(RequestTrail(endless)(scope, unheard, unsaid))
+        asking = asyncio.ensure_future(trail(scope, unheard, unsaid))
         await asyncio.sleep(0)
         asking.cancel()
         await asyncio.wait([asking])
     assert [entry["status"] for entry in logs] == [499]
+    assert ended == [("GET", "unmatched", 499)], "it is counted as it is logged"
 
 
 async def test_a_span_goes_on_with_its_callers_trace() -> None:

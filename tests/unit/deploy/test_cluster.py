@@ -7,11 +7,12 @@ import pytest
 
 from deploy.cluster.assembly import choose_index
 from deploy.cluster.services import create_apis, create_vectors, create_workers
-from deploy.cluster.settings import ClusterSettings
+from deploy.cluster.settings import ClusterSettings, VectorProcessSettings
 from deploy.local.home import Home
 from deploy.local.launcher import Launcher
 from deploy.local.service import NotReady
 from deploy.local.services import create_embedder
+from worker.settings import WorkerSettings
 
 SETTINGS = {"DATABASE__URL": "postgresql+asyncpg://ours", "QDRANT__URL": "http://127.0.0.1:20005"}
 
@@ -28,7 +29,7 @@ def test_all_know_all_embedders_and_the_index(monkeypatch: pytest.MonkeyPatch) -
     for environment in [service.environment() for service in (*apis, *workers)]:
         assert environment["EMBEDDER__URL"] == "http://127.0.0.1:20001,http://127.0.0.1:20002"
         assert environment["QDRANT__URL"] == SETTINGS["QDRANT__URL"]
-        assert "QDRANT__PATH" not in environment
+        assert environment["QDRANT__PATH"] == "", "and so has no other place name one"
     assert [api.environment()["HTTP__PORT"] for api in apis] == ["8000", "8001"]
     assert len({worker.environment()["WORKER__HEALTH_PORT"] for worker in workers}) == 2
 
@@ -43,7 +44,22 @@ def test_apis_drain_for_a_moment_unless_told_otherwise(monkeypatch: pytest.Monke
 def test_the_index_is_asked_by_one_process() -> None:
     environment = create_vectors(20_003, Path("/data/qdrant"), "key").environment()
     assert (environment["QDRANT__PATH"], environment["QDRANT__API_KEY"]) == ("/data/qdrant", "key")
-    assert "QDRANT__URL" not in environment
+    assert environment["QDRANT__URL"] == "", "and so has no other place name one"
+
+
+@pytest.mark.parametrize("theirs", ["QDRANT__PATH=/theirs", "QDRANT__URL=http://theirs"])
+def test_an_index_in_the_users_env_file_is_not_a_second_one(
+    theirs: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "theirs").write_text(theirs)
+    monkeypatch.setenv("LIKENESS_ENV_FILE", str(tmp_path / "theirs"))
+    (worker,) = create_workers(1, SETTINGS, [create_embedder(20_001, {})])
+    vectors = create_vectors(20_003, Path("/data/qdrant"), "key")
+    for service, reads in ((worker, WorkerSettings), (vectors, VectorProcessSettings)):
+        with monkeypatch.context() as started:
+            for name, value in service.settings.items():
+                started.setenv(name, value)
+            reads()
 
 
 async def test_a_worker_waits_for_one_embedder_and_the_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

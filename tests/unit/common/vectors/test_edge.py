@@ -218,3 +218,9 @@ async def test_queries_pass_by_writes_that_wait(tmp_path: Path) -> None:
             held.set()
         await index.upsert(COLLECTION, [point(3)])
         assert await owned(index) == {1, 3}
+
+
+async def test_collections_are_found_beside_what_is_none(tmp_path: Path) -> None:
+    async with opened(tmp_path):
+        (tmp_path / "lost+found").mkdir()
+        assert edge_shard.find_collections(tmp_path) == [COLLECTION]

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from common.connection_file import FILE_NAME
+from deploy.cluster.services import create_apis
+from deploy.local.services import create_app, create_embedder
 from worker.doctor.findings import Outcome
 from worker.doctor.settings import read_configuration
 
@@ -39,6 +41,21 @@ def test_the_local_stack_where_one_runs(home: Path, monkeypatch: pytest.MonkeyPa
     assert found.diagnosis.findings[0].outcome is Outcome.OK
 
 
+@pytest.mark.parametrize("of_cluster", [False, True], ids=["run", "cluster"])
+def test_what_a_stack_really_gives_its_services(home: Path, of_cluster: bool) -> None:
+    stores, embedder = {"DATABASE__URL": LOCAL["DATABASE__URL"]}, create_embedder(7, {})
+    if of_cluster:
+        (service,) = create_apis([8000], {"QDRANT__URL": "http://127.0.0.1:9", **stores}, [embedder])
+    else:
+        service = create_app(8000, stores, embedder, Path("/data/qdrant"))
+    (home / FILE_NAME).write_text(json.dumps({"LIKENESS_URL": LOCAL["LIKENESS_URL"], **service.settings}))
+    found = read_configuration()
+    assert found.diagnosis.findings[0].outcome is Outcome.OK, found.diagnosis
+    assert found.settings is not None
+    index = (None, "http://127.0.0.1:9") if of_cluster else (Path("/data/qdrant"), None)
+    assert (found.settings.qdrant.path, found.settings.qdrant.url) == index
+
+
 def test_an_index_of_the_environment_s_own_goes_before_the_local_stack_s(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,6 +79,14 @@ def test_neither_of_them(home: Path) -> None:
     finding = read_configuration().diagnosis.findings[0]
     assert finding.outcome is Outcome.WARNING
     assert "make run" in (finding.remedy or "")
+
+
+def test_a_group_that_is_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / FILE_NAME).write_text(json.dumps(LOCAL))
+    (home / "likeness.yaml").write_text("database: text\nqdrant: path")
+    monkeypatch.setenv("LIKENESS_CONFIG", str(home / "likeness.yaml"))
+    problems = read_configuration().diagnosis.findings
+    assert [finding.seen.partition(":")[0] for finding in problems] == ["DATABASE", "QDRANT"]
 
 
 def test_a_connection_file_that_is_none(home: Path) -> None:
