@@ -51,7 +51,7 @@ class _LocalStack(PydanticBaseSettingsSource):
         groups: dict[str, Any] = {}
         for name, value in find_connection().items():
             group, _, key = name.lower().partition("__")
-            if key and group in self.settings_cls.model_fields:
+            if key and value and group in self.settings_cls.model_fields:  # empty: not set, as the environment has it
                 groups.setdefault(group, {})[key] = value
         if {"url", "path"} & self.current_state.get("qdrant", {}).keys():
             groups.pop("qdrant", None)
