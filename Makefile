@@ -32,7 +32,7 @@ up: ## Build the images and start everything in containers, as compose.yaml says
 	$(COMPOSE) up --detach --remove-orphans
 
 down: ## Stop the containers; the data stays in their volumes
-	$(COMPOSE) down --remove-orphans
+	COMPOSE_PROFILES=minio,seaweedfs,cpu,gpu $(COMPOSE) down --remove-orphans
 
 logs: ## Follow what the containers say
 	$(COMPOSE) logs --follow --tail 100

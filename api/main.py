@@ -15,6 +15,7 @@ from api.lifespan import ApiState, open_state
 from api.middleware import RequestContext
 from api.routers import content, duplicates, health, images, imports, search, uploads
 from api.settings import ApiSettings
+from api.starting import PlainStart
 from common import tracing
 from common.draining import CloseConnections, Drain, serve
 from common.log import configure_logging
@@ -82,6 +83,7 @@ def create_app(
     app.state.drain = drain or Drain()
     app.add_middleware(RequestContext)
     app.add_middleware(CloseConnections, drain=app.state.drain)
+    app.add_middleware(PlainStart)
     add_error_handlers(app)
     for part in (uploads, imports, search, duplicates, content, images, health):
         app.include_router(part.router)

@@ -44,7 +44,8 @@ Every setting has a default that suits one machine. Settings are read from three
 
 1. **Environment variables**, under the names below.
 2. **`.env`** in the working directory, line by line `NAME=value`. `LIKENESS_ENV_FILE`, an environment variable, names
-   another file; empty, it means none.
+   another file; empty, it means none. (Containers do not see the `.env` that Docker Compose reads: what to do there is
+   in [operations.md](operations.md#start).)
 3. **A YAML file** that `LIKENESS_CONFIG` names, in the environment or in `.env`. The part of a name before `__` is the
    group, the rest the key, in lower case:
 

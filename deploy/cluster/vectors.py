@@ -36,6 +36,8 @@ from deploy.cluster.settings import VectorProcessSettings
 Json = Any
 Handle = Callable[[str, Json], Awaitable[Json]]
 _COMPLETED = {"status": "completed", "operation_id": 1}
+_SPOKEN = "1.19.1"
+"""The release of Qdrant whose interface this is a part of."""
 _TYPES: dict[Kind, str] = {"tenant": "uuid"}
 
 
@@ -96,6 +98,7 @@ class VectorProcess:
         }
         return Starlette(
             routes=[
+                Route("/", _version),
                 Route("/health", _health),
                 Route("/ready", self._ready),
                 *(Route(path, self._answering(handle), methods=[verb]) for (verb, path), handle in routes.items()),
@@ -237,6 +240,10 @@ class VectorProcess:
                 record["vector"] = vectors[id_].tolist()
             records.append(record)
         return records
+
+
+async def _version(_: Request) -> Response:
+    return JSONResponse({"title": "vectors of a Likeness cluster", "version": _SPOKEN})
 
 
 async def _health(_: Request) -> Response:

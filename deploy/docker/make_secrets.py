@@ -48,12 +48,21 @@ def _new() -> dict[str, str]:
     }
 
 
+def _lacking(path: Path) -> str:
+    """Return what is to be done where the file has not all that `compose.yaml` asks for, of other settings, say."""
+    there = {line.partition("=")[0].strip() for line in path.read_text().splitlines()}
+    missing = [name for name in _new() if name not in there]
+    if not missing:
+        return ""
+    return f" It lacks {', '.join(missing)}: move it away, make secrets, and add its lines to the new one."
+
+
 def main(path: Path) -> int:
     """Write the file, say so, and return the exit status."""
     try:
         write(path)
     except FileExistsError:
-        print(f"{path} is there already, and stays as it is.", file=sys.stderr)  # noqa: T201
+        print(f"{path} is there already, and stays as it is.{_lacking(path)}", file=sys.stderr)  # noqa: T201
         return 1
     except OSError as error:
         print(f"{path} can't be written: {error.strerror}.", file=sys.stderr)  # noqa: T201

@@ -78,6 +78,10 @@ def judge_key(status: int, *, given: bool) -> Finding:
     if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
         seen = "the API key is refused" if given else "an API key is asked for, and none is given"
         return failed(CREDENTIALS, seen, "Set QDRANT__API_KEY to what QDRANT__SERVICE__API_KEY of the server is.")
+    if status == httpx.codes.NOT_FOUND:
+        return failed(
+            CREDENTIALS, "answers 404, which is not Qdrant's way", f"Correct {SETTING}, which names another server."
+        )
     if status != httpx.codes.OK:
         return failed(CREDENTIALS, f"Qdrant answers {status}", "Qdrant's log says more.")
     return ok(CREDENTIALS, "let in")

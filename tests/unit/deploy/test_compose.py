@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from api.settings import ApiSettings
+from common.connection_file import API_URL
 from common.settings import ServiceSettings
 from common.settings_reference import names
 from deploy.docker import make_secrets
@@ -17,13 +18,13 @@ from tests.images.compose import FILE, OURS, read_services
 from worker.bootstrap.settings import BootstrapSettings
 from worker.cli import app
 from worker.cli.settings import CliSettings
-from worker.settings import WorkerSettings
+from worker.doctor.settings import DoctorSettings
 
 _SERVICES = read_services()
 _STORES = sorted(_SERVICES.keys() - set(OURS))
 _SETTINGS: dict[str, type[ServiceSettings]] = {
     "api": ApiSettings,
-    "worker": WorkerSettings,
+    "worker": DoctorSettings,  # the worker's own, and the doctor's, who looks after it from within
     "embedder": EmbedderSettings,
     "embedder-gpu": EmbedderSettings,
     "bootstrap": BootstrapSettings,
@@ -42,7 +43,14 @@ def test_the_file_is_valid() -> None:
 def test_every_variable_is_a_setting(name: str) -> None:
     given = _SERVICES[name]["environment"].keys()
     assert given
-    assert given <= names(_SETTINGS[name])
+    assert given - {API_URL} <= names(_SETTINGS[name])
+
+
+def test_the_doctor_in_a_workers_container_is_content_with_its_disk() -> None:
+    worker = _SERVICES["worker"]
+    size = re.search(r"/tmp:size=(\d+)m", worker["tmpfs"][0])  # noqa: S108
+    assert size is not None
+    assert int(worker["environment"]["DOCTOR__MIN_FREE_BYTES"]) < int(size[1]) * 1024**2 / 2
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -37,7 +37,15 @@ def test_secrets_that_are_there_stay(tmp_path: Path, capsys: pytest.CaptureFixtu
     path.write_text("POSTGRES_PASSWORD=old\n")
     assert make_secrets.main(path) == 1
     assert path.read_text() == "POSTGRES_PASSWORD=old\n"
-    assert "stays as it is" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "stays as it is" in said
+    assert "REDIS_PASSWORD" in said
+    assert " POSTGRES_PASSWORD" not in said
+
+
+def test_of_a_file_with_all_secrets_nothing_is_missed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (make_secrets.main(tmp_path / ".env"), make_secrets.main(tmp_path / ".env")) == (0, 1)
+    assert capsys.readouterr().err.endswith("stays as it is.\n")
 
 
 def test_of_several_at_once_one_writes(tmp_path: Path) -> None:

@@ -7,8 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
+from common.db.models import EmbeddingModel
+from common.vectors.schema import indexed_fields
 from deploy.cluster.conditions import read_filter
 from deploy.cluster.vectors import VectorProcess
+from worker.doctor.findings import Outcome
+from worker.doctor.qdrant import judge_collection, judge_version
 
 OWNER = "00000000-0000-0000-0000-000000000001"
 CREATED = {"vectors": {"size": 4, "distance": "Cosine"}}
@@ -43,6 +47,16 @@ async def test_collections_are_there_after_a_restart(process: VectorProcess, tmp
         described = (await client.get("/collections/c")).json()["result"]
     await again.close()
     assert described["config"]["params"]["vectors"] == CREATED["vectors"]
+
+
+async def test_the_doctor_finds_all_it_asks_a_qdrant_server(process: VectorProcess) -> None:
+    model = EmbeddingModel(name="m", pretrained="p", dim=4, preprocess_version=1, collection="c")
+    async with client_of(process) as client:
+        assert (await client.put("/collections/c", json=CREATED)).is_success
+        version = (await client.get("/")).json()["version"]
+        described = (await client.get("/collections/c")).json()["result"]
+    findings = [judge_version(version), judge_collection(model, described, list(indexed_fields({})))]
+    assert [finding.outcome for finding in findings] == [Outcome.OK] * 2
 
 
 @pytest.mark.parametrize(

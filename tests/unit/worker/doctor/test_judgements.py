@@ -134,6 +134,7 @@ def test_collections(changes: dict[str, Any], outcome: Outcome) -> None:
 def test_keys_of_qdrant() -> None:
     assert [qdrant.judge_key(status, given=False).outcome for status in (200, 401, 403, 500)] == [OK, *[FAILED] * 3]
     assert "none is given" in qdrant.judge_key(401, given=False).seen
+    assert "QDRANT__URL" in (qdrant.judge_key(404, given=False).remedy or "")
 
 
 def test_an_embedder_that_is_not_ready() -> None:

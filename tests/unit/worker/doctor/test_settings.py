@@ -11,15 +11,9 @@ from deploy.local.services import create_app, create_embedder
 from worker.doctor.findings import Outcome
 from worker.doctor.settings import read_configuration
 
-LOCAL = {
-    "LIKENESS_URL": "http://127.0.0.1:8000",
-    "DATABASE__URL": "postgresql+asyncpg://likeness:hush@127.0.0.1:5/likeness",
-    "S3__BUCKET": "local",
-    "EMBEDDER__URL": "http://127.0.0.1:7",
-    "QDRANT__PATH": "/data/qdrant",
-    "QDRANT__URL": "",
-    "HTTP__PORT": "8000",
-}
+STORES = {"DATABASE__URL": "postgresql+asyncpg://likeness:hush@127.0.0.1:5/likeness", "S3__BUCKET": "local"}
+APP = create_app(8000, STORES, create_embedder(7, {}), Path("/data/qdrant"))
+LOCAL = {"LIKENESS_URL": APP.url, **APP.settings}  # as the stack writes it down
 
 
 @pytest.fixture
