@@ -5,6 +5,7 @@ from the environment (no prefix, `__` between levels, e.g. `DATABASE__URL`, `S3_
 file; see `common/settings_sources.py`. Each setting has a docstring: `docs/configuration.md` is made of them.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -72,21 +73,50 @@ class ServiceSettings(BaseSettings):
         return settings
 
 
-def _encoded(address: SecretStr) -> SecretStr:
-    """Refuse a password as it is: what follows an `@` in it would be taken for the host, and named in errors."""
-    if address.get_secret_value().count("@") > 1:
-        raise ValueError("special characters in user name and password have to be percent-encoded")
+def _secret_address(example: str, *schemes: str) -> AfterValidator:
+    """Refuse what is no address, without a word of it: it may have a password in it.
+
+    A password as it is counts as none, as what follows an `@` in it would be taken for the host, and named in errors.
+    """
+
+    def check(address: SecretStr) -> SecretStr:
+        text = address.get_secret_value()
+        if text.count("@") > 1:
+            raise ValueError("special characters in user name and password have to be percent-encoded")
+        if not _is_address(text, schemes):
+            raise ValueError(f"this is no address, which reads {example}")
+        return address
+
+    return AfterValidator(check)
+
+
+def _is_address(text: str, schemes: Sequence[str]) -> bool:
+    try:
+        parts = urlsplit(text)
+        known = parts.scheme in schemes and parts.port != 0
+    except ValueError:  # of a port that is none
+        known = False
+    return known
+
+
+DatabaseAddress = Annotated[
+    SecretStr, _secret_address("postgresql+asyncpg://user:password@host:port/name", "postgresql+asyncpg")
+]
+RedisAddress = Annotated[
+    SecretStr, _secret_address("redis://user:password@host:port/database", "redis", "rediss", "unix")
+]
+
+
+def _http(address: str) -> str:
+    if problem := _address_problem(address):
+        raise ValueError(problem)
     return address
-
-
-Address = Annotated[SecretStr, AfterValidator(_encoded)]
-"""A URL that may have a password in it."""
 
 
 class DatabaseSettings(BaseModel):
     """PostgreSQL, the truth."""
 
-    url: Address = SecretStr("postgresql+asyncpg://likeness@127.0.0.1:5432/likeness")
+    url: DatabaseAddress = SecretStr("postgresql+asyncpg://likeness@127.0.0.1:5432/likeness")
     """The database, as `postgresql+asyncpg://user:password@host:port/name`; special characters percent-encoded."""
     pool_size: int = Field(default=10, ge=1)
     """Most connections that one process keeps open."""
@@ -99,14 +129,14 @@ class DatabaseSettings(BaseModel):
 class RedisSettings(BaseModel):
     """Redis: hints only; it may be wiped at any moment."""
 
-    url: Address = SecretStr("redis://127.0.0.1:6379/0")
+    url: RedisAddress = SecretStr("redis://127.0.0.1:6379/0")
     """The server, as `redis://user:password@host:port/database`; special characters percent-encoded."""
 
 
 class S3Settings(BaseModel):
     """The object store: anything that speaks S3."""
 
-    endpoint: str = "http://127.0.0.1:9000"
+    endpoint: Annotated[str, AfterValidator(_http)] = "http://127.0.0.1:9000"
     """The store's address, `http://…` or `https://…`."""
     access_key: str = ""
     """The name of the key that requests are signed with."""
@@ -129,8 +159,8 @@ class S3Settings(BaseModel):
 class QdrantSettings(BaseModel):
     """The vector index: a Qdrant server by `url`, or Qdrant Edge in this process by `path`; one of the two."""
 
-    url: str | None = None
-    """A Qdrant server's address."""
+    url: Annotated[str, AfterValidator(_http)] | None = None
+    """A Qdrant server's address, `http://…` or `https://…`."""
     api_key: SecretStr | None = None
     """The server's API key."""
     path: Path | None = None

@@ -53,6 +53,8 @@ class System:
             "EMBEDDER__PRETRAINED": "",
             "EMBEDDER__ALSO": "",
             "WORKER__DECODE_PROCESSES": "1",
+            "LIKENESS_URL": self.url("api"),
+            "DOCTOR__MIN_FREE_BYTES": "1",
         }
 
     def url(self, service: str) -> str:

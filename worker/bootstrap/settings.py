@@ -4,7 +4,7 @@ from pydantic import BaseModel, SecretStr
 
 from common.attributes import SearchSettings
 from common.settings import (
-    Address,
+    DatabaseAddress,
     DatabaseSettings,
     EmbedderClientSettings,
     QdrantSettings,
@@ -16,7 +16,7 @@ from common.settings import (
 class AdminSettings(BaseModel):
     """Credentials that may create roles, databases, buckets and users. Services never have them."""
 
-    database_url: Address | None = None
+    database_url: DatabaseAddress | None = None
     """PostgreSQL as a superuser; without, role and database of `DATABASE__URL` have to be there."""
     s3_access_key: str = ""
     """The name of the object store's administrator; without, `S3__ACCESS_KEY` has to be known there."""

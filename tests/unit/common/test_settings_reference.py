@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from common.attributes import AttributeKind
-from common.settings import Address, ServiceSettings
+from common.settings import RedisAddress, ServiceSettings
 from common.settings_reference import GENERAL, Variable, names, variables
 
 
@@ -25,7 +25,7 @@ class Group(BaseModel):
     kind: Literal["a", "b", "c"] = "a"
     attribute: AttributeKind = AttributeKind.KEYWORD
     password: SecretStr | None = None
-    url: Address = SecretStr("redis://somewhere")
+    url: RedisAddress = SecretStr("redis://somewhere")
     text: str = ""
     path: Path = Path("/data")
     at: time = time(3)

@@ -8,7 +8,14 @@ from pydantic import BaseModel, Field, SecretStr
 
 from api.settings import ApiSettings
 from common.errors import SettingsInvalid
-from common.settings import Address, ServiceSettings
+from common.settings import (
+    DatabaseSettings,
+    QdrantSettings,
+    RedisAddress,
+    RedisSettings,
+    S3Settings,
+    ServiceSettings,
+)
 from worker.settings import WorkerSettings
 
 
@@ -18,7 +25,7 @@ class Store(BaseModel):
     bucket: str = "likeness"
     secret_key: SecretStr = SecretStr("")
     token: SecretStr | None = None
-    url: Address = SecretStr("")
+    url: RedisAddress = SecretStr("")
     threads: int | None = Field(default=None, ge=1)
     labels: dict[str, str | list[str]] = Field(default_factory=dict)
     at: time = time(3)
@@ -226,13 +233,15 @@ def test_what_qdrant_itself_reads_is_none_of_our_business(monkeypatch: pytest.Mo
 def test_a_secret_is_read_from_its_file(folder: Path, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "a").write_text("hush\r\n")
     (folder / "b").write_text(" two\nlines \n")
-    config.write_text(f"store: {{secret_key_file: {folder}/a, url_file: a, token: {{}}}}\n")
+    config.write_text(f"store: {{secret_key_file: {folder}/a, url_file: url, token: {{}}}}\n")
+    (folder / "url").write_text("redis://:hush@redis\n")
     (folder / ".env").write_text("STORE__TOKEN_FILE=b\nSTORE__TOKEN=\n")
     store = Settings().store
-    assert store == Store(secret_key=SecretStr("hush"), url=SecretStr("hush"), token=SecretStr(" two\nlines "))
+    assert (store.secret_key, store.token) == (SecretStr("hush"), SecretStr(" two\nlines "))
+    assert store.url == SecretStr("redis://:hush@redis")
     monkeypatch.setenv("STORE__SECRET_KEY", "beats the file of a later place")
     (folder / "a").write_text("")
-    monkeypatch.setenv("STORE__URL_FILE", "b")
+    monkeypatch.setenv("STORE__URL_FILE", "url")
     assert Settings().store.secret_key.get_secret_value() == "beats the file of a later place"
 
 
@@ -254,6 +263,28 @@ def test_a_file_without_a_secret_is_told(
     for name, value in given.items():
         monkeypatch.setenv(f"STORE__{name}", value)
     assert problems() == (f"STORE__SECRET_KEY_FILE (environment): {told}",)
+
+
+def test_what_is_no_address_is_told_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Addresses(ServiceSettings):
+        database: DatabaseSettings = DatabaseSettings()
+        redis: RedisSettings = RedisSettings()
+        s3: S3Settings = S3Settings()
+        qdrant: QdrantSettings = QdrantSettings()
+
+    monkeypatch.setenv("DATABASE__URL", "mysql://likeness:hush@db/likeness")
+    monkeypatch.setenv("REDIS__URL", "hush")
+    monkeypatch.setenv("S3__ENDPOINT", "hush:9000")
+    monkeypatch.setenv("QDRANT__URL", "http://hush:port")
+    found = problems(Addresses)
+    assert [problem.split(" ")[0] for problem in found] == [
+        "DATABASE__URL",
+        "REDIS__URL",
+        "S3__ENDPOINT",
+        "QDRANT__URL",
+    ]
+    assert "postgresql+asyncpg://user:password@host:port/name" in found[0]
+    assert "hush" not in "".join(found)
 
 
 def test_everything_wrong_is_told_at_once(folder: Path, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

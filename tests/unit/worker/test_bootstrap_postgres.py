@@ -8,7 +8,7 @@ from common.errors import ConfigurationError, DatabaseUnavailable, LikenessError
 from common.settings import DatabaseSettings
 from worker.bootstrap import postgres
 
-SERVICES, ADMIN = "postgresql://likeness:new@host/likeness", "postgresql://postgres:secret@host/postgres"
+SERVICES, ADMIN = "postgresql+asyncpg://likeness:new@host/likeness", "postgresql+asyncpg://postgres:secret@host/x"
 
 
 class Connection:

@@ -56,7 +56,7 @@ def test_privileges_that_are_missing_are_granted_to_the_user() -> None:
 
 
 async def test_an_address_that_is_none_is_not_shown() -> None:
-    examination = postgresql.examination(DatabaseSettings(url=SecretStr("hush")), LIMITS)
+    examination = postgresql.examination(DatabaseSettings.model_construct(url=SecretStr("hush")), LIMITS)
     found = [finding async for finding in examination.findings()]
     assert (examination.target, [finding.outcome for finding in found]) == ("", [FAILED])
     assert "hush" not in repr(found)
@@ -64,7 +64,7 @@ async def test_an_address_that_is_none_is_not_shown() -> None:
 
 @pytest.mark.parametrize("url", ["redis://:a/hush@cache:6379/0", "redis://:1/hush@cache:6379/0", "redis://:1?hush@c/0"])
 async def test_a_password_of_redis_that_is_taken_for_host_and_port_is_not_shown(url: str) -> None:
-    examination = redis.examination(RedisSettings(url=SecretStr(url)), LIMITS)
+    examination = redis.examination(RedisSettings.model_construct(url=SecretStr(url)), LIMITS)
     found = [finding async for finding in examination.findings()]
     assert [finding.outcome for finding in found] == [FAILED]
     assert "hush" not in repr(found) + examination.target
