@@ -98,12 +98,13 @@ class OpenTelemetry:
             return {}
         return {"trace_id": trace.format_trace_id(current.trace_id), "span_id": trace.format_span_id(current.span_id)}
 
-    def close(self) -> None:
-        """Send what is left, for a few seconds at most."""
+    def close(self) -> bool:
+        """Send what is left, for a few seconds at most; tell whether that is done."""
         # Not by the SDK's own deadline: that is no bound on an export that is under way.
         ending = threading.Thread(target=self._provider.shutdown, name="last spans", daemon=True)
         ending.start()
         ending.join(_LAST_WORDS_S)
+        return not ending.is_alive()
 
 
 class _Span:
@@ -154,11 +155,13 @@ def _current() -> SpanContext:
 @contextmanager
 def exporting(settings: TracingSettings, service: str) -> Iterator[OpenTelemetry]:
     """Make a tracer as it is configured, and close it."""
-    tracer = OpenTelemetry(service, BatchSpanProcessor(_create_exporter(settings)), ratio=settings.ratio)
+    exporter = _create_exporter(settings)
+    tracer = OpenTelemetry(service, BatchSpanProcessor(exporter), ratio=settings.ratio)
     try:
         yield tracer
     finally:
-        tracer.close()
+        if not tracer.close():
+            exporter.shutdown()  # or it would go on trying for a while
 
 
 class _Seldom(logging.Filter):

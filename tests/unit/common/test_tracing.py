@@ -31,6 +31,16 @@ with tracing.started(TracingSettings(), "tests"), tracing.span("nothing"):
 """
 
 
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """Wait for what still tries to send: it would draw random numbers in the middle of other tests."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(60)
+        assert not thread.is_alive(), thread.name
+
+
 @pytest.fixture
 def restored_logging() -> Iterator[None]:
     root = logging.getLogger()
