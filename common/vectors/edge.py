@@ -3,8 +3,9 @@
 import asyncio
 import fcntl
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
@@ -26,7 +27,7 @@ from common.vectors.base import (
     validate_points,
     validate_query,
 )
-from common.vectors.edge_shard import Shard
+from common.vectors.edge_shard import BATCH, Shard
 from common.vectors.ranking import order_facets, settle_order
 
 Answer = TypeVar("Answer")
@@ -35,7 +36,9 @@ Answer = TypeVar("Answer")
 class EdgeIndex:
     """A `VectorIndex` in a folder that belongs to this process while the index is open.
 
-    One thread writes and one reads, so that a query waits for the engine's present call, not for all that are due.
+    A thread writes, as writes wait for the disk. Reads are done where they are asked for: the engine's calls hold the
+    interpreter's lock, so that on a thread they would stop everything all the same, and come later by two changes of
+    threads. What takes several calls lets others have their turn in between.
     """
 
     def __init__(self, path: Path, *, timeout_s: float, attributes: Declared | None = None) -> None:
@@ -52,28 +55,27 @@ class EdgeIndex:
         self._lock = _lock(path)
         self._shards: dict[Collection, Shard] = {}
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="vectors-write")
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="vectors-read")
         self._closed = False
 
     async def ensure(self, collection: Collection) -> None:
         """See `VectorIndex.ensure`. Opening may take a while, and is bounded by no timeout."""
         if collection not in self._shards:
-            await self._run(self._writer, lambda: self._open(collection), bounded=False)
+            await self._write(lambda: self._open(collection), bounded=False)
 
     async def upsert(self, collection: Collection, points: Sequence[Point]) -> None:
         """See `VectorIndex.upsert`."""
         validate_points(collection, points)
         if points:
-            await self._run(self._writer, lambda: self._shard(collection).upsert(points))
+            await self._write(lambda: self._shard(collection).upsert(points))
 
     async def set_payload(self, collection: Collection, id: UUID, payload: Payload) -> None:  # noqa: A002
         """See `VectorIndex.set_payload`."""
-        await self._run(self._writer, lambda: self._shard(collection).set_payload(id, payload))
+        await self._write(lambda: self._shard(collection).set_payload(id, payload))
 
     async def delete(self, collection: Collection, ids: Sequence[UUID]) -> None:
         """See `VectorIndex.delete`."""
         if ids:
-            await self._run(self._writer, lambda: self._shard(collection).delete(ids))
+            await self._write(lambda: self._shard(collection).delete(ids))
 
     async def query(
         self,
@@ -90,10 +92,8 @@ class EdgeIndex:
         numbers = vector.tolist()
 
         async def search(size: int) -> list[Match]:
-            return await self._run(
-                self._reader,
-                lambda: self._shard(collection).query(numbers, filter, limit=size, min_score=min_score),
-            )
+            with self._reading(collection) as shard:
+                return shard.query(numbers, filter, limit=size, min_score=min_score)
 
         return await settle_order(search, limit, exclude)
 
@@ -106,37 +106,46 @@ class EdgeIndex:
         limit: int,
     ) -> list[Facet]:
         """See `VectorIndex.facet`."""
-        return order_facets(await self._run(self._reader, lambda: self._shard(collection).facet(field, filter, limit)))
+        with self._reading(collection) as shard:
+            return order_facets(shard.facet(field, filter, limit))
 
     async def fetch(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:
         """See `VectorIndex.fetch`."""
-        return await self._run(self._reader, lambda: self._shard(collection).fetch(ids))
+        found: dict[UUID, NDArray[np.float32]] = {}
+        async for some in _in_turns(ids):
+            with self._reading(collection) as shard:
+                found |= shard.fetch(some)
+        return found
 
     async def fetch_payloads(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, Payload | None]:
         """See `VectorIndex.fetch_payloads`."""
-        return await self._run(self._reader, lambda: self._shard(collection).fetch_payloads(ids))
+        found: dict[UUID, Payload | None] = {}
+        async for some in _in_turns(ids):
+            with self._reading(collection) as shard:
+                found |= shard.fetch_payloads(some)
+        return found
 
     async def scroll(self, collection: Collection, *, after: UUID | None = None, limit: int) -> list[UUID]:
         """See `VectorIndex.scroll`."""
         begin = next_id(after)
         if begin is None:
             return []
-        return await self._run(self._reader, lambda: self._shard(collection).scroll(begin, limit))
+        with self._reading(collection) as shard:
+            return shard.scroll(begin, limit)
 
     async def count(self, collection: Collection) -> int:
         """See `VectorIndex.count`."""
-        return await self._run(self._reader, lambda: self._shard(collection).count())
+        with self._reading(collection) as shard:
+            return shard.count()
 
     async def drop(self, collection: Collection) -> None:
         """See `VectorIndex.drop`."""
         shard = self._shards.pop(collection, None)
-        await self._run(self._reader, lambda: None, bounded=False)  # what is being read is read to its end
-        await self._run(self._writer, lambda: self._drop(collection, shard), bounded=False)
+        await self._write(lambda: self._drop(collection, shard), bounded=False)
 
     async def ping(self) -> None:
-        """See `VectorIndex.ping`. Says whether both threads get to work."""
-        await self._run(self._writer, lambda: None)
-        await self._run(self._reader, lambda: None)
+        """See `VectorIndex.ping`. Says whether writes get their turn."""
+        await self._write(lambda: None)
 
     async def close(self) -> None:
         """See `VectorIndex.close`. Waits for the calls that are under way."""
@@ -144,14 +153,23 @@ class EdgeIndex:
             self._closed = True
             await asyncio.to_thread(_translated, self._close)
 
-    async def _run(self, executor: ThreadPoolExecutor, call: Callable[[], Answer], *, bounded: bool = True) -> Answer:
-        if self._closed:
-            raise VectorIndexUnavailable("the vector index is closed")
+    async def _write(self, call: Callable[[], Answer], *, bounded: bool = True) -> Answer:
+        self._require_open()
         try:
             async with asyncio.timeout(self._timeout_s if bounded else None):
-                return await asyncio.get_running_loop().run_in_executor(executor, _translated, call)
+                return await asyncio.get_running_loop().run_in_executor(self._writer, _translated, call)
         except TimeoutError as error:
             raise VectorIndexUnavailable(f"the vector index was busy for {self._timeout_s:g} s") from error
+
+    @contextmanager
+    def _reading(self, collection: Collection) -> Iterator[Shard]:
+        self._require_open()
+        with _translating():
+            yield self._shard(collection)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise VectorIndexUnavailable("the vector index is closed")
 
     def _shard(self, collection: Collection) -> Shard:
         if (shard := self._shards.get(collection)) is None:
@@ -168,7 +186,6 @@ class EdgeIndex:
         Shard.remove(self._path, collection)
 
     def _close(self) -> None:
-        self._reader.shutdown()
         self._writer.shutdown()
         try:
             for shard in self._shards.values():
@@ -195,10 +212,24 @@ def _lock(path: Path) -> int:
     return descriptor
 
 
+async def _in_turns(ids: Sequence[UUID]) -> AsyncIterator[Sequence[UUID]]:
+    """Yield ids, few at a time, letting others have their turn in between."""
+    for start in range(0, len(ids), BATCH):
+        if start:
+            await asyncio.sleep(0)
+        yield ids[start : start + BATCH]
+
+
 def _translated(call: Callable[[], Answer]) -> Answer:
-    try:
+    with _translating():
         return call()
-    except LikenessError:
+
+
+@contextmanager
+def _translating() -> Iterator[None]:
+    try:
+        yield
+    except (LikenessError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # the engine raises bare exceptions, and panics, which are not even that
         raise VectorIndexUnavailable(f"Qdrant Edge failed: {error}") from error

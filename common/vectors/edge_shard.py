@@ -66,7 +66,8 @@ from common.vectors.schema import Kind, from_fields, indexed_fields, to_conditio
 
 Item = TypeVar("Item")
 
-_BATCH = 64
+BATCH = 64
+"""Points of one call of the engine: 5 to 10 ms of writing, less than one of reading."""
 _CHANGES_PER_FLUSH = 10_000
 """Changes after which the log, some 25 MB by then, is written off; replaying it takes about 2 s."""
 
@@ -166,21 +167,13 @@ class Shard:
         return [Facet(str(hit.value), hit.count) for hit in self._engine.facet(request).hits]
 
     def fetch(self, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:
-        """Return the vectors of those points that exist."""
-        records = (
-            record
-            for some in _batches(ids)
-            for record in self._engine.retrieve(list(some), with_payload=False, with_vector=True)
-        )
+        """Return the vectors of those points that exist; `BATCH` of them in one go."""
+        records = self._engine.retrieve(list(ids), with_payload=False, with_vector=True)
         return {_uuid(record.id): np.asarray(record.vector, dtype=np.float32) for record in records}
 
     def fetch_payloads(self, ids: Sequence[UUID]) -> dict[UUID, Payload | None]:
-        """Return the payloads of those points that exist."""
-        records = (
-            record
-            for some in _batches(ids)
-            for record in self._engine.retrieve(list(some), with_payload=True, with_vector=False)
-        )
+        """Return the payloads of those points that exist; `BATCH` of them in one go."""
+        records = self._engine.retrieve(list(ids), with_payload=True, with_vector=False)
         return {_uuid(record.id): from_fields(record.payload) for record in records}
 
     def scroll(self, begin: UUID, limit: int) -> list[UUID]:
@@ -262,8 +255,8 @@ def _to_condition(condition: Condition) -> FieldCondition:
 
 
 def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), _BATCH):
-        yield items[start : start + _BATCH]
+    for start in range(0, len(items), BATCH):
+        yield items[start : start + BATCH]
 
 
 def _uuid(point_id: int | UUID | str) -> UUID:
