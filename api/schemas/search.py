@@ -9,9 +9,10 @@ import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from api.attributes import parse_conditions
-from api.cursors import MAX_LIMIT
+from api.cursors import MAX_LIMIT, decode_seen
 from api.examples import Example
 from api.facets import Facets
+from api.paging import Window
 from api.ranking import Ranking
 from api.schemas.images import ImageOut
 from api.schemas.text import STORABLE, JsonObject, Text
@@ -81,7 +82,7 @@ class FilterIn(BaseModel):
         "bounds (`gte`, `gt`, `lte`, `lt`).",
     )
 
-    def of(self, owner_id: UUID, declared: Declared) -> Filter:
+    def filter_of(self, owner_id: UUID, declared: Declared) -> Filter:
         """Return the filter among one owner's images, or raise `InvalidInput` for attributes that are not declared."""
         return Filter(
             owner_id,
@@ -149,6 +150,10 @@ class SearchQuery(BaseModel):
         if not any(example.weight > 0 for example in self.examples()):
             raise ValueError("give `text`, `image_id`, `vector` or something `positive`")
         return self
+
+    def window(self) -> Window:
+        """Return the part of the ranking, or raise `InvalidCursor`."""
+        return Window(self.limit, decode_seen(self.cursor), self.min_score, self.ranking.of(), self.good_only)
 
     def examples(self) -> Iterator[Example]:
         """Yield what results are to be like, then what they are to be unlike."""

@@ -63,7 +63,7 @@ def test_what_is_no_search(query: dict[str, Any]) -> None:
 def test_a_filter_is_always_somebodys() -> None:
     owner = uuid4()
     given = {"folder_id": ID, "tags": ["a"], "any_tags": ["b"], "created_from": "2026-01-01T00:00:00+02:00"}
-    wanted = FilterIn.model_validate(given).of(owner, {})
+    wanted = FilterIn.model_validate(given).filter_of(owner, {})
     assert (wanted.owner_id, wanted.folder_id, wanted.tags, wanted.any_tags) == (owner, UUID(ID), ("a",), ("b",))
     assert wanted.created_from is not None
     assert wanted.created_from.isoformat() == "2026-01-01T00:00:00+02:00"
