@@ -9,21 +9,21 @@ import structlog
 from api.candidates import Candidates
 from api.examples import Example, Vector, add_up, ids_of, spell, texts_of
 from api.good_matches import good_score, require_good
+from api.live_models import RememberedModels, collection_of
 from api.model_choice import Choice, choose, stale_cursor
 from api.paging import Page, Seen, Window, next_page
 from api.query_vectors import QueryVectors
 from api.reordering import Reordering
 from api.settings import CacheSettings
-from common.active_model import agree_on_model
 from common.db import embedding_models, reads
 from common.db.calibration import thresholds_of
 from common.db.engine import Database
 from common.db.models import EmbeddingModel
-from common.db.reads import ShownImage, StoredVectors
+from common.db.reads import ShownImage, StoredVector
 from common.embedder_client import EmbedderClient
 from common.errors import ConfigurationError, Conflict, InfrastructureError, InvalidInput, NotFound, UnknownModel
 from common.status import ImageStatus, Visibility
-from common.vectors.base import Collection, Filter, Match, VectorIndex
+from common.vectors.base import Filter, Match, VectorIndex
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +65,7 @@ class Similarity:
         """Create it; a model on trial, if there is one, answers `trial_share` of the searches."""
         self._database = database
         self._vectors = vectors
-        self._embedder = embedder
+        self._models = RememberedModels(database, vectors, embedder)
         self._query_vectors = query_vectors
         self._query = Candidates(vectors, cache).query if cache.candidates_s else vectors.query
         self._trial_share = trial_share
@@ -88,23 +88,25 @@ class Similarity:
         ids, texts = ids_of(examples), texts_of(examples)
         if not all(text.strip() for text in texts):
             raise InvalidInput("a text is empty", code="empty_query")
-        live, stored = await self._look_up(wanted.owner_id, ids, settle=bool(texts))
-        _require_indexed(ids, stored)
-        if not live:
-            raise Conflict("nothing is indexed yet", code="nothing_indexed")
+        # A vector is of the active model: another one's can't be compared with it.
+        share = 0 if _any_vector(examples) else self._trial_share
+        going_on = window.seen.model_id if window.seen else None
 
-        async def search(choice: Choice) -> Results:
-            shown = {id_: _vector_by(choice.model, id_, stored[id_]) for id_ in ids}
+        async def by(choice: Choice) -> tuple[Results, str]:
+            shown = await self._vectors_of(choice.model, wanted.owner_id, ids)
             said = await self._query_vectors.of_texts(choice.model, texts)
             vector = add_up(choice.model, examples, shown, said)
             return await self._search(choice, vector, examples, wanted, window)
 
-        # A vector is of the active model: another one's can't be compared with it.
-        share = 0 if _any_vector(examples) else self._trial_share
-        going_on = window.seen.model_id if window.seen else None
-        return await self._answer(
-            choose(live, wanted.owner_id, spell(examples), share=share, going_on=going_on), search
-        )
+        async def search(live: Sequence[EmbeddingModel]) -> tuple[Results, str]:
+            if not live:
+                await self._stored(None, wanted.owner_id, ids)
+                raise Conflict("nothing is indexed yet", code="nothing_indexed")
+            return await self._answer(
+                choose(live, wanted.owner_id, spell(examples), share=share, going_on=going_on), by
+            )
+
+        return await self._models.answer(search, settle=bool(texts))
 
     async def by_picture(self, data: bytes, sha256: str, wanted: Filter, window: Window) -> Results:
         """Find what is like a picture that is not kept; `sha256` is its hash.
@@ -114,19 +116,23 @@ class Similarity:
             Conflict, InvalidInput: `not_calibrated`; the cursor's model is gone.
             EmbedderUnavailable, ConfigurationError: the embedder does not serve the active model.
         """
-        live, _ = await self._look_up(wanted.owner_id, (), settle=True)
+        going_on = window.seen.model_id if window.seen else None
+        query = bytes.fromhex(sha256)
 
-        async def search(choice: Choice) -> Results:
+        async def by(choice: Choice) -> tuple[Results, str]:
             vector = await self._query_vectors.of_picture(choice.model, data, sha256)
             return await self._search(choice, vector, _A_PICTURE, wanted, window)
 
-        going_on = window.seen.model_id if window.seen else None
-        query = bytes.fromhex(sha256)
-        return await self._answer(
-            choose(live, wanted.owner_id, query, share=self._trial_share, going_on=going_on), search
-        )
+        async def search(live: Sequence[EmbeddingModel]) -> tuple[Results, str]:
+            return await self._answer(
+                choose(live, wanted.owner_id, query, share=self._trial_share, going_on=going_on), by
+            )
 
-    async def _answer(self, choices: Sequence[Choice], search: Callable[[Choice], Awaitable[Results]]) -> Results:
+        return await self._models.answer(search, settle=True)
+
+    async def _answer(
+        self, choices: Sequence[Choice], search: Callable[[Choice], Awaitable[tuple[Results, str]]]
+    ) -> tuple[Results, str]:
         """Search with the first model that can; no search fails for one on trial."""
         *trials, last = choices
         for choice in trials:
@@ -142,30 +148,37 @@ class Similarity:
                 raise stale_cursor() from error
             raise
 
-    async def _look_up(
-        self, owner_id: UUID, ids: Sequence[UUID], *, settle: bool
-    ) -> tuple[list[EmbeddingModel], dict[UUID, StoredVectors]]:
-        """Return the live models, the active one first, and what they have of some images.
+    async def _vectors_of(self, model: EmbeddingModel, owner_id: UUID, ids: Sequence[UUID]) -> Mapping[UUID, Vector]:
+        """Return images' vectors from the index, or from the database while the index is behind.
 
-        Where there is none yet, to `settle` makes the embedder's the active one.
+        Whose images they are is known when their rows are read, along with those that are found.
         """
-        live, stored = await reads.find_live(self._database, owner_id, ids)
-        if not live and settle:
-            live = [(await agree_on_model(self._database, self._embedder))[0]]
-        return live, stored
+        found = await self._vectors.fetch(collection_of(model), ids) if ids else {}
+        missing = [id_ for id_ in ids if id_ not in found]
+        return found | await self._stored(model.id, owner_id, missing)
+
+    async def _stored(self, model_id: int | None, owner_id: UUID, ids: Sequence[UUID]) -> dict[UUID, Vector]:
+        """Return the vectors that are kept of images, or raise what `by_examples` does."""
+        stored = await reads.find_stored(self._database, owner_id, ids, model_id) if ids else {}
+        return {id_: _vector_of(id_, stored.get(id_)) for id_ in ids}
 
     async def _search(
         self, choice: Choice, vector: Vector, examples: Sequence[Example], wanted: Filter, window: Window
-    ) -> Results:
+    ) -> tuple[Results, str]:
+        """Return the results, and the version of the live models when the images were read."""
         model = choice.model
         thresholds = thresholds_of(model)
         good = good_score(examples, thresholds)
         if window.good_only:
             least = require_good(good, thresholds)
             window = replace(window, min_score=max(least, window.min_score or least))
-        page = await self._page(model, vector, wanted, window, exclude=ids_of(examples))
-        rows = await reads.find_shown(self._database, wanted.owner_id, [match.id for match in page.matches])
-        return Results(
+        ids = ids_of(examples)
+        page = await self._page(model, vector, wanted, window, exclude=ids)
+        rows, version = await reads.find_shown(
+            self._database, wanted.owner_id, [*ids, *(match.id for match in page.matches)]
+        )
+        _require_done(ids, rows)
+        results = Results(
             model=model,
             # What the index still holds of an image that was deleted, or hidden just now, is not shown.
             ranked=[(match.score, rows[match.id]) for match in page.matches if _may_show(rows.get(match.id), wanted)],
@@ -173,12 +186,12 @@ class Similarity:
             no_good_match=window.seen is None and not _any_good(page.matches, good),
             trial=choice.trial,
         )
+        return results, version
 
     async def _page(
         self, model: EmbeddingModel, vector: Vector, wanted: Filter, window: Window, exclude: Sequence[UUID]
     ) -> Page:
-        collection = Collection(model.collection, model.dim)
-        await self._vectors.ensure(collection)
+        collection = collection_of(model)
 
         async def query(limit: int) -> list[Match]:
             return await self._query(
@@ -190,24 +203,30 @@ class Similarity:
         return await Reordering(self._database, model, wanted.owner_id).next_page(query, window)
 
 
-def _require_indexed(ids: Sequence[UUID], stored: Mapping[UUID, StoredVectors]) -> None:
-    """Raise for the first of some images that is not the owner's, or is in no collection."""
+def _require_done(ids: Sequence[UUID], rows: Mapping[UUID, ShownImage]) -> None:
+    """Raise for the first of some images that is not the owner's, or is not searchable (any more)."""
     for id_ in ids:
-        if id_ not in stored:
-            raise NotFound(f"there is no image {id_}", code="image_not_found")
-        if stored[id_].status != ImageStatus.DONE or not stored[id_].by_model:
-            raise _not_indexed(id_, stored[id_])
+        if id_ not in rows:
+            raise _not_found(id_)
+        if rows[id_].status != ImageStatus.DONE:
+            raise _not_indexed(id_, rows[id_].status)
 
 
-def _vector_by(model: EmbeddingModel, image_id: UUID, stored: StoredVectors) -> Vector:
+def _vector_of(image_id: UUID, stored: StoredVector | None) -> Vector:
     """Return an image's vector by a model; one that is being built may not have it yet."""
-    if model.id not in stored.by_model:
-        raise _not_indexed(image_id, stored)
-    return stored.by_model[model.id]
+    if stored is None:
+        raise _not_found(image_id)
+    if stored.status != ImageStatus.DONE or stored.vector is None:
+        raise _not_indexed(image_id, stored.status)
+    return stored.vector
 
 
-def _not_indexed(image_id: UUID, stored: StoredVectors) -> Conflict:
-    return Conflict(f"image {image_id} is {stored.status}, it has no vector yet", code="image_not_indexed")
+def _not_found(image_id: UUID) -> NotFound:
+    return NotFound(f"there is no image {image_id}", code="image_not_found")
+
+
+def _not_indexed(image_id: UUID, status: str) -> Conflict:
+    return Conflict(f"image {image_id} is {status}, it has no vector yet", code="image_not_indexed")
 
 
 def _any_vector(examples: Sequence[Example]) -> bool:

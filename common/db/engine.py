@@ -141,7 +141,8 @@ class Database:
             with self._meter.holding():
                 rows: list[asyncpg.Record] = await driver.fetch(statement, *values)
         finally:
-            await asyncio.shield(greenlet_spawn(connection.close))
+            # Without a transaction there is nothing to end: this waits for nothing, so it can't be cancelled halfway.
+            await greenlet_spawn(connection.close)
         return rows
 
     async def _connected(self, connect: Callable[[], Awaitable[Connection]], *, guarded: bool = True) -> Connection:

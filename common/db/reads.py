@@ -4,9 +4,9 @@ The object mapper takes longer than PostgreSQL to find twenty rows by their ids,
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
@@ -17,8 +17,7 @@ from common.db.engine import Database
 from common.db.models import EmbeddingModel
 
 
-@dataclass(frozen=True, slots=True)
-class ShownImage:
+class ShownImage(NamedTuple):
     """What is shown of an image: the columns of its row of these names, see `common.db.models.Image`."""
 
     id: UUID
@@ -47,45 +46,72 @@ class ShownImage:
     indexed_at: datetime | None
 
 
+class LiveModels(NamedTuple):
+    """The live models, and the version of their rows, which is another one as soon as any of them is changed."""
+
+    models: list[EmbeddingModel]
+    """The active one first, as `embedding_models.list_live` has them."""
+    version: str
+
+
+class ShownImages(NamedTuple):
+    """Images by their ids, and the version that the live models' rows had when these were read."""
+
+    by_id: dict[UUID, ShownImage]
+    live_version: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class StoredVectors:
-    """An image's state, and the vectors (float32, shape (dim,)) that are kept of its bytes, by the models' ids."""
+class StoredVector:
+    """An image's state, and a model's vector of its bytes (float32, shape (dim,)), if there is one."""
 
     status: str
-    by_model: dict[int, NDArray[np.float32]]
+    vector: NDArray[np.float32] | None
 
 
-_SHOWN = ", ".join(field.name for field in fields(ShownImage))
 _MODEL = [column.name for column in EmbeddingModel.__table__.columns]
 
-# `active` comes before `building`, as in `embedding_models.list_live`. Where there is no model, or no image, the other
-# is told all the same.
+# By the transaction that wrote each row last.
+_VERSION = """
+SELECT coalesce(string_agg(id || ':' || xmin, ' ' ORDER BY id), '') AS version
+  FROM embedding_models WHERE state <> 'retired'"""
+
+# `active` comes before `building`. Where there is no model, the version is told all the same; so it is below.
 _LIVE = f"""
-SELECT {", ".join(f"model.{name}" for name in _MODEL)}, image.id AS image_id, image.status, embedding.vector
-  FROM (SELECT * FROM embedding_models WHERE state <> 'retired') AS model
-  FULL JOIN (SELECT id, status, sha256 FROM images WHERE id = ANY($1::uuid[]) AND owner_id = $2) AS image ON true
-  LEFT JOIN embeddings AS embedding ON embedding.sha256 = image.sha256 AND embedding.model_id = model.id
+SELECT live.version, {", ".join(f"model.{name}" for name in _MODEL)}
+  FROM ({_VERSION}) AS live
+  LEFT JOIN embedding_models AS model ON model.state <> 'retired'
  ORDER BY model.state, model.id"""  # noqa: S608 - names of columns
 
-_BY_IDS = f"SELECT {_SHOWN} FROM images WHERE id = ANY($1::uuid[]) AND owner_id = $2"  # noqa: S608 - names of columns
+_SHOWN = f"""
+SELECT live.version, {", ".join(f"image.{name}" for name in ShownImage._fields)}
+  FROM ({_VERSION}) AS live
+  LEFT JOIN images AS image ON image.id = ANY($1::uuid[]) AND image.owner_id = $2"""  # noqa: S608 - names of columns
+
+_STORED = """
+SELECT image.id, image.status, embedding.vector
+  FROM images AS image
+  LEFT JOIN embeddings AS embedding ON embedding.sha256 = image.sha256 AND embedding.model_id = $3
+ WHERE image.id = ANY($1::uuid[]) AND image.owner_id = $2"""
 
 
-async def find_live(
-    database: Database, owner_id: UUID, image_ids: Sequence[UUID]
-) -> tuple[list[EmbeddingModel], dict[UUID, StoredVectors]]:
-    """Return the live models, the active one first, and what they have of those of the owner's images that exist."""
-    models: dict[int, EmbeddingModel] = {}
-    stored: dict[UUID, StoredVectors] = {}
-    for row in await database.fetch(_LIVE, image_ids, owner_id):
-        if row["id"] is not None and row["id"] not in models:
-            models[row["id"]] = EmbeddingModel(**{name: row[name] for name in _MODEL})
-        if row["image_id"] is not None:
-            of_image = stored.setdefault(row["image_id"], StoredVectors(row["status"], {}))
-            if row["vector"] is not None:
-                of_image.by_model[row["id"]] = as_vector(row["vector"])
-    return list(models.values()), stored
+async def find_live(database: Database) -> LiveModels:
+    """Return the live models."""
+    rows = await database.fetch(_LIVE)
+    models = [EmbeddingModel(**{name: row[name] for name in _MODEL}) for row in rows if row["id"] is not None]
+    return LiveModels(models, rows[0]["version"])
 
 
-async def find_shown(database: Database, owner_id: UUID, ids: Sequence[UUID]) -> dict[UUID, ShownImage]:
-    """Return those of the owner's images that exist, by id."""
-    return {row["id"]: ShownImage(*row) for row in await database.fetch(_BY_IDS, ids, owner_id)}
+async def find_shown(database: Database, owner_id: UUID, ids: Sequence[UUID]) -> ShownImages:
+    """Return those of the owner's images that exist."""
+    rows = await database.fetch(_SHOWN, ids, owner_id)
+    images = (ShownImage._make(row[1:]) for row in rows if row["id"] is not None)
+    return ShownImages({image.id: image for image in images}, rows[0]["version"])
+
+
+async def find_stored(
+    database: Database, owner_id: UUID, ids: Sequence[UUID], model_id: int | None
+) -> dict[UUID, StoredVector]:
+    """Return what is kept of those of the owner's images that exist; of no model (None) no vector is."""
+    rows = await database.fetch(_STORED, ids, owner_id, model_id)
+    return {row["id"]: StoredVector(row["status"], as_vector(row["vector"]) if row["vector"] else None) for row in rows}
