@@ -61,8 +61,11 @@ class LoggedSimilarity:
     ) -> None:
         if not self._settings.enabled:
             return
+        ms = round((time.perf_counter() - started) * 1000, 3)
+        # Not the results themselves: they would be kept until then.
+        found, model, trial = len(results.ranked), results.label, results.trial
         self._log.note(
-            NewSearch(
+            lambda: NewSearch(
                 owner_id=wanted.owner_id,
                 session=self._session,
                 kind=kind,
@@ -70,10 +73,10 @@ class LoggedSimilarity:
                 image_id=image_id,
                 filters=describe(wanted, window.min_score),
                 depth=window.seen.count if window.seen else 0,
-                found=len(results.ranked),
-                ms=round((time.perf_counter() - started) * 1000, 3),
-                model=results.label,
-                trial=results.trial,
+                found=found,
+                ms=ms,
+                model=model,
+                trial=trial,
             )
         )
 
