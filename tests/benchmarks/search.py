@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -152,7 +151,7 @@ class _Bench:
 
     def _time_requests(self, path: str) -> float:
         """Return the median of some requests, in milliseconds."""
-        return statistics.median(_timed(lambda: self._get(path)) for _ in range(PER_ROUND))
+        return statistics.median(self._time_request(path) for _ in range(PER_ROUND))
 
     def _under_load(self, path: str) -> list[float]:
         """Return how long requests take, in milliseconds, while another process uploads."""
@@ -163,18 +162,22 @@ class _Bench:
             taken: list[float] = []
             until = time.perf_counter() + LOADED_S
             while time.perf_counter() < until:
-                taken.append(_timed(lambda: self._get(path)))
+                taken.append(self._time_request(path))
                 time.sleep(0.02)
             assert uploading.wait() == 0
         return taken
 
-    def _get(self, path: str) -> None:
+    def _time_request(self, path: str) -> float:
+        """Return how long a request takes, in milliseconds; what is answered is looked at after that."""
+        started = time.perf_counter()
         self._connection.request("GET", path)
         response = self._connection.getresponse()
         body = response.read()
+        taken = (time.perf_counter() - started) * 1000
         # Under load, what is being deleted may still be in the index, and is left out of the answer.
         if response.status != 200 or not json.loads(body)["results"]:
             raise RuntimeError(f"{path} was answered {response.status}: {body[:200]!r}")
+        return taken
 
 
 async def _time_queries(index: VectorIndex, collection: Collection, vector: Any) -> float:
@@ -185,9 +188,3 @@ async def _time_queries(index: VectorIndex, collection: Collection, vector: Any)
         await index.query(collection, vector, filter=Filter(LOCAL_OWNER_ID), limit=LIMIT)
         taken.append((time.perf_counter() - started) * 1000)
     return statistics.median(taken)
-
-
-def _timed(call: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    call()
-    return (time.perf_counter() - started) * 1000
