@@ -119,7 +119,7 @@ class DatabaseSettings(BaseModel):
     url: DatabaseAddress = SecretStr("postgresql+asyncpg://likeness@127.0.0.1:5432/likeness")
     """The database, as `postgresql+asyncpg://user:password@host:port/name`; special characters percent-encoded."""
     pool_size: int = Field(default=10, ge=1)
-    """Most connections that one process keeps open."""
+    """Most connections that one process keeps open. In one that searches, up to a quarter of them do nothing else."""
     connect_timeout_s: float = Field(default=5, gt=0)
     """How long a transaction may take to get a connection that works, its wait for a free one included."""
     command_timeout_s: float = Field(default=15, gt=0)

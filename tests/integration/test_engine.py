@@ -184,7 +184,9 @@ async def test_after_all_connections_were_killed_the_next_transaction_works(stor
 
 
 @asynccontextmanager
-async def dying(database_url: str, admin_url: str) -> AsyncIterator[tuple[Database, Callable[[], Awaitable[None]]]]:
+async def dying(
+    database_url: str, admin_url: str, pool_size: int = 1
+) -> AsyncIterator[tuple[Database, Callable[[], Awaitable[None]]]]:
     """A database, and how to end its connections so that they hear of it, but are not closed yet."""
     address = make_url(database_url)
 
@@ -196,7 +198,7 @@ async def dying(database_url: str, admin_url: str) -> AsyncIterator[tuple[Databa
     async with proxy_to(address.port or 5432) as proxy, opened(admin_url) as admin:
         proxy.linger()
         async with opened(
-            address.set(port=proxy.port).render_as_string(hide_password=False), pool_size=1, command_timeout_s=1
+            address.set(port=proxy.port).render_as_string(hide_password=False), pool_size=pool_size, command_timeout_s=1
         ) as database:
             yield database, end
 
@@ -226,12 +228,26 @@ async def interrupted(database: Database, end: Callable[[], Awaitable[None]]) ->
         await session.execute(text("SELECT 1"))
 
 
-async def test_a_quick_read_survives_the_end_of_its_connection(stores: Stores, database_url: str) -> None:
-    """Checked a moment ago, so it is not checked now; the read is repeated on a new one."""
-    async with dying(database_url, stores.database_url) as (database, end):
-        for _ in range(3):
-            assert [row["one"] for row in await database.fetch("SELECT $1::int AS one", 1)] == [1]
+@pytest.mark.parametrize("pool_size", [1, 8], ids=["none is kept", "two are kept"])
+async def test_quick_reads_survive_the_end_of_their_connections(
+    stores: Stores, database_url: str, pool_size: int
+) -> None:
+    """Those that are kept at hand are not checked; what was read of them is read again."""
+    async with dying(database_url, stores.database_url, pool_size) as (database, end):
+        for _ in range(2):
+            for rows in await asyncio.gather(*(database.fetch("SELECT $1::int AS one", 1) for _ in range(3))):
+                assert [row["one"] for row in rows] == [1]
             await end()
+        await database.ping()
+
+
+async def test_no_more_connections_than_a_few_are_kept_from_others(database_url: str) -> None:
+    async with opened(database_url, pool_size=4, connect_timeout_s=60) as database:
+        await asyncio.gather(*(database.fetch("SELECT pg_sleep(0.05)") for _ in range(8)))
+        async with database.begin(), database.begin(), database.begin():
+            assert [tuple(row) for row in await database.fetch("SELECT 1")] == [(1,)]
+        # With all of them in use, the one that is kept serves one after the other; another needs one of the pool's.
+        assert database._engine.pool.checkedout() == 1  # type: ignore[attr-defined]
 
 
 async def test_a_quick_read_of_a_server_that_stalls_is_an_outage_and_is_not_repeated(database_url: str) -> None:
