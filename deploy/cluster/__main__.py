@@ -5,4 +5,4 @@ import sys
 from deploy.local.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(main("deploy.cluster.assembly:assemble"))
+    sys.exit(main("deploy.cluster.assembly"))
