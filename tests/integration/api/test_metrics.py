@@ -124,6 +124,7 @@ async def test_a_scene_and_what_is_told_of_it(
     assert grown("likeness_errors_total", service="worker", _class="image") == 1
     assert grown("likeness_images_processed_total", outcome="failed") == 1
     assert grown("likeness_errors_total", service="api", code="unsupported_media") == 1
+    assert grown("likeness_errors_total", service="api", _class="request") == 3, "no text, no such path, no such method"
     assert grown("likeness_hinted_total", outcome="sent") == 6
     assert grown("likeness_stage_duration_seconds_count", stage="index") == 5
     assert 1 <= grown("likeness_batch_wait_seconds_count", batcher="claim") <= 6
