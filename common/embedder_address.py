@@ -25,13 +25,14 @@ from common.errors import (
     UnknownModel,
     UnsupportedMedia,
 )
-from common.metrics import SECONDS
+from common.metrics import SECONDS, begin_at_zero
 from common.settings import EmbedderClientSettings
 from common.tls import verify
 
+_OUTCOMES = ("answered", "unavailable", "overloaded", "refused")
 CALLS = Counter(
     "likeness_embedder_calls",
-    "Calls to the embedder by address and outcome (answered, unavailable, overloaded, refused).",
+    f"Calls to the embedder by address and outcome ({', '.join(_OUTCOMES)}).",
     ["address", "outcome"],
 )
 IN_FLIGHT = Gauge("likeness_embedder_calls_in_flight", "Calls to the embedder that run.", multiprocess_mode="livesum")
@@ -105,6 +106,7 @@ class EmbedderAddress:
         self._breaker = None if whole is None else whole.part(self.name)
         if self._breaker is not None:
             self._breaker.probe_with(self.ping)
+        begin_at_zero(CALLS, [self.name], _OUTCOMES)
         self._left_out: dict[Wanted, float] = {}
         self._http = httpx.AsyncClient(
             base_url=url,

@@ -22,7 +22,7 @@ from common.metrics import OTHER
 
 ERRORS = Counter(
     "likeness_errors",
-    "Errors that ended a request, an attempt or a download, or had a file refused.",
+    "Errors that ended a request, or an attempt on an image, a download or an operation, or had a file refused.",
     ["service", "class", "code"],
 )
 

@@ -9,7 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 TRANSITIONS = prometheus_client.Counter(
-    "likeness_transitions", "State changes of images that were committed.", ["from", "to"]
+    "likeness_transitions",
+    "State changes of images that were committed; a new one comes from `none`, one that is deleted goes to `deleted`.",
+    ["from", "to"],
 )
 NEW = "none"
 """The state before the first."""
