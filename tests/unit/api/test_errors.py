@@ -9,6 +9,7 @@ from fastapi import Body, FastAPI, Query
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from structlog.testing import capture_logs
 
 from api.errors import RETRY_AFTER_S, add_error_handlers, status_of
 from common import errors
@@ -187,7 +188,9 @@ async def test_an_http_exception_keeps_its_headers(failing: Failing) -> None:
 
 async def test_a_client_that_has_gone_is_no_defect(failing: Failing) -> None:
     failing.error = ClientDisconnect
-    assert_problem(await failing.client.get("/fail"), 400, "client_gone")
+    with capture_logs() as logs:
+        assert_problem(await failing.client.get("/fail"), 400, "client_gone")
+    assert [(line["event"], "/fail" in str(line)) for line in logs] == [("client_gone", False)], "paths are in no log"
 
 
 async def test_what_is_refused_before_any_code_of_ours_sees_it_is_counted(failing: Failing) -> None:
