@@ -39,7 +39,7 @@ ALLOWED: Mapping[str, set[str]] = {
 }
 """What a label may be: what the document says, or that of which it says that it is known."""
 EVENTUAL = {
-    *("likeness_errors_total", "likeness_retries_total", "likeness_left_behind_total", "likeness_transitions_total"),
+    *("likeness_errors_total", "likeness_retries_total", "likeness_left_behind_total"),
     *("likeness_http_requests_total", "likeness_embedder_dropped_items_total"),
 }
 """Counters that appear with their first event; all others begin at zero."""
