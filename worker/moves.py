@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from common.batcher import Batcher
 from common.cache_metrics import CACHE_LOOKUPS
 from common.db import embedding_models, embeddings, lifecycle, reembeds
+from common.db.attempts import LEASE, Claim, Failure, Fence, Finish, Finished, Release
 from common.db.engine import Database
-from common.db.lifecycle import LEASE, Claim, Failure, Fence, Finish, Finished, Release
 from common.errors import OwnershipLost
 from common.metrics import begin_at_zero
 from common.transitions import Move

@@ -15,8 +15,8 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db import operations
+from common.db.attempts import LEASE
 from common.db.engine import Database
-from common.db.lifecycle import LEASE
 from common.db.operations import NewOperation, OperationClaim
 from common.error_metrics import count_error, labels_of
 from common.errors import ConfigurationError, Conflict, InfrastructureError, InvalidInput, NotFound, OwnershipLost

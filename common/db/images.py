@@ -12,8 +12,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db import counted_moves, likenesses
+from common.db.attempts import LEASE
 from common.db.criteria import NEVER
-from common.db.lifecycle import LEASE
 from common.db.models import OWNER, Folder, Image, ImageEvent, Tombstone
 from common.errors import NotFound
 from common.status import ImageStatus

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, bindparam, delete, func, insert, select, t
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from common.db.lifecycle import LEASE
+from common.db.attempts import LEASE
 from common.db.models import Operation
 from common.errors import NotFound
 from common.status import OperationStatus

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from sqlalchemy import select, text, update
 
 from common.db import criteria, embedding_models, embeddings, fingerprints, lifecycle, likenesses
+from common.db.attempts import Fence
 from common.db.duplicate_models import Content, Likeness
 from common.db.engine import Database
-from common.db.lifecycle import Fence
 from common.db.models import LOCAL_OWNER_ID, EmbeddingModel, Image
 from common.duplicates import DuplicateThresholds
 from common.errors import ImageUnreadable, VectorIndexUnavailable
