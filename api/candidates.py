@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.lru import Lru
-from api.metrics import CACHE_LOOKUPS
 from api.settings import CacheSettings
+from common.cache_metrics import CACHE_LOOKUPS
 from common.vectors.base import Collection, Filter, Match, VectorIndex
 
 

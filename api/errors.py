@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from api.schemas.problem import PROBLEM_MEDIA_TYPE, Problem
-from common.error_metrics import count_error
+from common.error_metrics import count_error, count_refusal
 from common.errors import (
     ConfigurationError,
     Conflict,
@@ -95,6 +95,7 @@ def invalid_request(found: Any) -> JSONResponse:
     """Answer what pydantic found wrong with a request."""
     errors = [{"loc": list(item["loc"]), "msg": item["msg"], "type": item["type"]} for item in found]
     first = errors[0]
+    count_refusal("api", "invalid_request")
     where = ".".join(map(str, first["loc"]))
     return problem_response(
         HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", f"{where}: {first['msg']}", errors=errors
@@ -105,9 +106,11 @@ async def _on_http_exception(_request: Request, error: Exception) -> JSONRespons
     assert isinstance(error, HTTPException)  # noqa: S101
     status = HTTPStatus(error.status_code)
     code = status.phrase.lower().replace(" ", "_")
+    count_refusal("api", code)
     return problem_response(status, code, str(error.detail), headers=error.headers)
 
 
-async def _on_client_gone(request: Request, _error: Exception) -> JSONResponse:
-    log.info("client_gone", path=request.url.path)
+async def _on_client_gone(_request: Request, _error: Exception) -> JSONResponse:
+    log.info("client_gone")  # its path may have an id in it; the request's own line has the route
+    count_refusal("api", "client_gone")
     return problem_response(HTTPStatus.BAD_REQUEST, "client_gone", "the request was not sent to its end")

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from api.examples import Example
-from common.calibration import Thresholds
+from common.calibration import ScoreThresholds
 from common.errors import Conflict, InvalidInput
 
 
-def good_score(examples: Sequence[Example], thresholds: Thresholds | None) -> float | None:
+def good_score(examples: Sequence[Example], thresholds: ScoreThresholds | None) -> float | None:
     """Return the least score of a good match, or None where nobody knows.
 
     Args:
@@ -21,7 +21,7 @@ def good_score(examples: Sequence[Example], thresholds: Thresholds | None) -> fl
     return thresholds.text_match if texts == {True} else thresholds.similar
 
 
-def require_good(good: float | None, thresholds: Thresholds | None) -> float:
+def require_good(good: float | None, thresholds: ScoreThresholds | None) -> float:
     """Return the least score of a good match for a query that wants no others.
 
     Raises:

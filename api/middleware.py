@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem_response
 from api.metrics import HTTP
-from common.error_metrics import count_error
+from common.error_metrics import count_error, count_refusal
 from common.errors import LikenessError
 from common.trail import RequestTrail
 
@@ -15,7 +15,8 @@ MAX_BODY_BYTES = 1_000_000
 """Most bytes of a body that is not multipart: descriptions, lists of ids."""
 
 _DEFECT = problem_response(500, LikenessError.default_code, "an internal error, which has been logged")
-_TOO_LARGE = problem_response(413, "request_too_large", f"a request like this may have {MAX_BODY_BYTES} bytes")
+_TOO_LARGE_CODE = "request_too_large"
+_TOO_LARGE = problem_response(413, _TOO_LARGE_CODE, f"a request like this may have {MAX_BODY_BYTES} bytes")
 
 _ADVICE = {
     "X-Content-Type-Options": "nosniff",
@@ -58,8 +59,11 @@ class RequestContext:
         await self._trail(scope, receive, send_with_advice)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = _TOO_LARGE if _declares_too_much(Headers(scope=scope)) else self._app
-        await app(scope, receive, send)
+        if _declares_too_much(Headers(scope=scope)):
+            count_refusal("api", _TOO_LARGE_CODE)
+            await _TOO_LARGE(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 def _declares_too_much(headers: Headers) -> bool:

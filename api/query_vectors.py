@@ -71,7 +71,7 @@ class QueryVectors:
 
     async def _client_of(self, model: EmbeddingModel) -> ModelClient:
         """Return the client of this model: of another one's vectors, none may come under its name."""
-        client = self._embedder.serving(label(model))
+        client = self._embedder.serving(label(model), model.preprocess_version)
         if not is_served_as(model, await client.model()):
             raise ConfigurationError(
                 f"the embedder's {label(model)} is not the one the images here are indexed with: run the same release "

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.lru import Lru
-from api.metrics import CACHE_LOOKUPS
 from api.settings import CacheSettings
 from api.shared_cache import SharedCache
+from common.cache_metrics import CACHE_LOOKUPS
 from common.db.embedding_models import label
 from common.db.models import EmbeddingModel
 from common.embedding import VECTOR_DTYPE

@@ -16,7 +16,7 @@ LEAST_TITLED = 20
 """With fewer different titles, everyday sentences stand in for them."""
 
 
-class Thresholds(BaseModel):
+class ScoreThresholds(BaseModel):
     """The least cosine similarity, -1 to 1, at which something holds by a model."""
 
     model_config = ConfigDict(frozen=True)
@@ -45,7 +45,7 @@ class Measured(BaseModel):
     """What a calibration found, and on how much."""
 
     model: str
-    thresholds: Thresholds
+    thresholds: ScoreThresholds
     images: int
     titles: int
     variants: int

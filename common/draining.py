@@ -83,7 +83,13 @@ class DrainingServer(uvicorn.Server):
 
 
 def serve(app: ASGIApp, drain: Drain, drain_s: float, **config: Any) -> None:
-    """Serve an app until told to stop, and then for `drain_s` seconds more; `config` is `uvicorn.Config`'s."""
+    """Serve an app until told to stop, and then for `drain_s` seconds more; `config` is `uvicorn.Config`'s.
+
+    What can't start ends the process with status 1, as all of ours; the log says why.
+    """
     server = DrainingServer(uvicorn.Config(app, log_config=None, access_log=False, **config), drain, drain_s)
     with suppress(KeyboardInterrupt):  # of a Ctrl-C before it listens to signals
-        server.run()
+        try:
+            server.run()
+        except SystemExit:  # with a status of uvicorn's own
+            raise SystemExit(1) from None

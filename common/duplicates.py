@@ -24,7 +24,7 @@ LINKED = (Tier.NEAR, Tier.SIMILAR)
 
 
 @dataclass(frozen=True, slots=True)
-class Thresholds:
+class DuplicateThresholds:
     """What makes a pair near, or similar.
 
     Attributes:
@@ -59,6 +59,6 @@ class DuplicateSettings(BaseModel):
     similar_score: float = Field(default=0.95, ge=-1, le=1)
     """Least cosine similarity of pictures that look alike, whatever their hashes say."""
 
-    def thresholds(self) -> Thresholds:
+    def thresholds(self) -> DuplicateThresholds:
         """Return the thresholds of the active model: here is where its calibration comes in."""
-        return Thresholds(self.near_distance, self.near_score, self.similar_score)
+        return DuplicateThresholds(self.near_distance, self.near_score, self.similar_score)

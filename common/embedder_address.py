@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import structlog
@@ -14,7 +13,7 @@ from pydantic import ValidationError
 
 from common import correlation, tracing
 from common.breakers import Breaker
-from common.embedding import MODEL_PARAMETER, TIMEOUT_HEADER, Readiness
+from common.embedding import MODEL_PARAMETER, TIMEOUT_HEADER, VERSION_PARAMETER, Readiness
 from common.errors import (
     EmbedderUnavailable,
     ImageRejected,
@@ -26,13 +25,14 @@ from common.errors import (
     UnknownModel,
     UnsupportedMedia,
 )
-from common.metrics import SECONDS
+from common.metrics import SECONDS, begin_at_zero
 from common.settings import EmbedderClientSettings
 from common.tls import verify
 
+_OUTCOMES = ("answered", "unavailable", "overloaded", "refused")
 CALLS = Counter(
     "likeness_embedder_calls",
-    "Calls to the embedder by address and outcome (answered, unavailable, overloaded, refused).",
+    f"Calls to the embedder by address and outcome ({', '.join(_OUTCOMES)}).",
     ["address", "outcome"],
 )
 IN_FLIGHT = Gauge("likeness_embedder_calls_in_flight", "Calls to the embedder that run.", multiprocess_mode="livesum")
@@ -53,6 +53,15 @@ class AnswerUnusable(EmbedderUnavailable):
     """There was an answer, but none to this question. That says nothing about whether the embedder is down."""
 
 
+class Wanted(NamedTuple):
+    """A model that is to answer."""
+
+    label: str | None
+    """None: the default one."""
+    version: str | None
+    """Of preprocessing; None: any."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What the embedder is asked. Asking twice does no harm: nothing but the answer comes of it."""
@@ -67,9 +76,9 @@ class Call:
     """Whether a 4xx may be about an image in the body."""
 
     @property
-    def label(self) -> str | None:
-        """The model that is to answer; None: the default one."""
-        return self.params.get(MODEL_PARAMETER)
+    def wanted(self) -> Wanted:
+        """The model that is to answer."""
+        return Wanted(self.params.get(MODEL_PARAMETER), self.params.get(VERSION_PARAMETER))
 
 
 class EmbedderAddress:
@@ -97,7 +106,8 @@ class EmbedderAddress:
         self._breaker = None if whole is None else whole.part(self.name)
         if self._breaker is not None:
             self._breaker.probe_with(self.ping)
-        self._left_out: dict[str | None, float] = {}
+        begin_at_zero(CALLS, [self.name], _OUTCOMES)
+        self._left_out: dict[Wanted, float] = {}
         self._http = httpx.AsyncClient(
             base_url=url,
             timeout=httpx.Timeout(settings.timeout_s, connect=min(_CONNECT_TIMEOUT_S, settings.timeout_s)),
@@ -116,24 +126,20 @@ class EmbedderAddress:
         """Whether it counts as up."""
         return self._breaker is None or self._breaker.closed
 
-    def serves(self, label: str | None) -> bool:
+    def serves(self, model: Wanted) -> bool:
         """Tell whether a model may be asked for here; most are, until the address has said otherwise."""
-        return self._left_out.get(label, 0) <= asyncio.get_running_loop().time()
+        return self._left_out.get(model, 0) <= asyncio.get_running_loop().time()
 
-    def differs(self, label: str | None) -> bool:
-        """Tell whether it has been left out for good: its vectors would be of another kind."""
-        return self._left_out.get(label) == inf
+    def leave_out(self, model: Wanted, reason: str) -> None:
+        """Ask for a model elsewhere for some seconds, then here again; told once, until it is admitted."""
+        if model not in self._left_out:
+            log.warning("embedder_left_out", address=self.name, model=model.label, reason=reason)
+        self._left_out[model] = asyncio.get_running_loop().time() + _LEFT_OUT_S
 
-    def leave_out(self, label: str | None, reason: str, *, for_good: bool = False) -> None:
-        """Ask for a model elsewhere for some seconds, or `for_good`: until `admit`."""
-        if label not in self._left_out:
-            log.warning("embedder_left_out", address=self.name, model=label, reason=reason)
-        self._left_out[label] = inf if for_good else asyncio.get_running_loop().time() + _LEFT_OUT_S
-
-    def admit(self, label: str | None) -> None:
+    def admit(self, model: Wanted) -> None:
         """Take note that it serves this model."""
-        if self._left_out.pop(label, None) is not None:
-            log.info("embedder_admitted", address=self.name, model=label)
+        if self._left_out.pop(model, None) is not None:
+            log.info("embedder_admitted", address=self.name, model=model.label)
 
     async def ready(self) -> Readiness:
         """Ask whether it serves, within a few seconds; never raises."""

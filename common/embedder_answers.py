@@ -1,6 +1,6 @@
 """What the embedder answers, checked: count, length, finite, normalised, the right model.
 
-Raises, from every function: `AnswerUnusable`, or `EmbeddingInvalid` where one of several inputs may be the cause.
+Raises, from all that read: `AnswerUnusable`, or `EmbeddingInvalid` where one of several inputs may be the cause.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from common.embedder_address import AnswerUnusable
 from common.embedding import COUNT_HEADER, DIM_HEADER, MODEL_HEADER, VECTOR_DTYPE, Encoded, ModelInfo, TextsEncoded
-from common.errors import EmbeddingInvalid
+from common.errors import EmbeddingInvalid, UnknownModel
 
 Vector = NDArray[np.float32]
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -36,9 +36,12 @@ def parse(kind: type[Answer], response: httpx.Response) -> Answer:
         raise AnswerUnusable(f"the embedder's answer is no {kind.__name__}") from error
 
 
-def alike(one: ModelInfo, other: ModelInfo) -> bool:
-    """Tell whether it makes no difference which of two makes the vectors; on which device they do is their affair."""
-    return (one.dim, one.preprocess, one.preprocess_version) == (other.dim, other.preprocess, other.preprocess_version)
+def read_model(version: int | None, response: httpx.Response) -> ModelInfo:
+    """Read which model answers; raises `UnknownModel` if it is not of this `version` of preprocessing."""
+    model = parse(ModelInfo, response)
+    if version not in (None, model.preprocess_version):
+        raise UnknownModel(f"{model.label} is served by preprocess version {model.preprocess_version}, not {version}")
+    return model
 
 
 def read_image(model: ModelInfo, response: httpx.Response) -> Vector:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from common.breakers import Breaker
 from common.embedder_address import Call
-from common.embedder_answers import EmbeddedText, Vector, alike, parse, read_image, read_pixels, read_texts
+from common.embedder_answers import EmbeddedText, Vector, parse, read_image, read_model, read_pixels, read_texts
 from common.embedder_link import EmbedderLink
 from common.embedding import (
     COUNT_HEADER,
@@ -21,6 +21,7 @@ from common.embedding import (
     PIXELS_MEDIA_TYPE,
     PRIORITY_HEADER,
     SIZE_HEADER,
+    VERSION_PARAMETER,
     ModelInfo,
     Models,
     Priority,
@@ -34,24 +35,26 @@ from common.settings import EmbedderClientSettings
 class ModelClient:
     """One model of an embedder: the default one, or the one with a label.
 
-    `model()` asks which model answers, and pins it: vectors of any other model are refused until `model()` is
-    called again. The other calls pin it on first use.
+    `model()` asks which model answers, and pins it: vectors of any other model, or of the same by another version of
+    preprocessing, are refused until `model()` is called again. The other calls pin it on first use.
 
     Raises, from every call:
         EmbedderUnavailable: no answer in time, not ready, or an answer that can't be right.
         EmbeddingInvalid: the same, where one of several inputs may be the cause.
-        UnknownModel: the embedder does not serve the model of this label.
+        UnknownModel: the embedder does not serve the model of this label, or by another version only.
         Overloaded: its queue is full.
     """
 
-    def __init__(self, link: EmbedderLink, label: str | None = None) -> None:
+    def __init__(self, link: EmbedderLink, label: str | None = None, version: int | None = None) -> None:
         self._link = link
-        self._query = {} if label is None else {MODEL_PARAMETER: label}
+        self._label = label
+        self._version = version
         self._model: ModelInfo | None = None
 
     async def model(self) -> ModelInfo:
         """Ask which model answers, and pin it."""
-        self._model = await self._link.request(Call("GET", "/model", self._query), partial(parse, ModelInfo))
+        call = Call("GET", "/model", self._query(self._version))
+        self._model = await self._link.request(call, partial(read_model, self._version))
         return self._model
 
     async def encode_pixels(
@@ -83,7 +86,9 @@ class ModelClient:
         """
         model = await self._pinned()
         headers = {"Content-Type": "image/*", PRIORITY_HEADER: priority}
-        call = Call("POST", "/encode", self._query, content=data, headers=headers, rejects_images=True)
+        call = Call(
+            "POST", "/encode", self._query(model.preprocess_version), content=data, headers=headers, rejects_images=True
+        )
         return await self._link.request(call, partial(read_image, model))
 
     async def encode_texts(self, texts: Sequence[str], *, priority: Priority = Priority.INTERACTIVE) -> list[Vector]:
@@ -128,9 +133,14 @@ class ModelClient:
     async def _pinned(self) -> ModelInfo:
         return self._model or await self.model()
 
+    def _query(self, version: int | None) -> dict[str, str]:
+        named = {MODEL_PARAMETER: self._label, VERSION_PARAMETER: None if version is None else str(version)}
+        return {parameter: value for parameter, value in named.items() if value is not None}
+
     async def _embed_texts(self, model: ModelInfo, body: TextsRequest, priority: Priority) -> list[EmbeddedText]:
         headers = {PRIORITY_HEADER: priority}
-        call = Call("POST", "/encode/text", self._query, json=body.model_dump(), headers=headers)
+        query = self._query(model.preprocess_version)
+        call = Call("POST", "/encode/text", query, json=body.model_dump(), headers=headers)
         return await self._link.request(call, partial(read_texts, model, len(body.texts)))
 
     async def _encode_pixels(
@@ -143,7 +153,7 @@ class ModelClient:
             PRIORITY_HEADER: priority,
         }
         body = b"".join(image.tobytes() for image in images)
-        call = Call("POST", "/encode/pixels", self._query, content=body, headers=headers)
+        call = Call("POST", "/encode/pixels", self._query(model.preprocess_version), content=body, headers=headers)
         return await self._link.request(call, partial(read_pixels, model, len(images)))
 
 
@@ -169,7 +179,7 @@ class EmbedderClient(ModelClient):
             transport: replaces the network in tests.
         """
         super().__init__(EmbedderLink(settings, breaker, transport))
-        self._serving: dict[str, ModelClient] = {}
+        self._serving: dict[tuple[str, int | None], ModelClient] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -190,21 +200,22 @@ class EmbedderClient(ModelClient):
     async def models(self) -> list[ModelInfo]:
         """Ask which models are served, the default one first, and pin `serving`'s clients to what they are.
 
-        Of several addresses each is asked. A model counts if one serves it; the default one is that of the first.
+        Of several addresses each is asked. A model counts if one serves it, and once for each version of preprocessing
+        that it is served by; the default one is that of the first.
         """
         answers = await self._link.ask_all(Call("GET", "/models"), partial(parse, Models))
-        known: dict[str, ModelInfo] = {}
-        for address, answer in answers:
-            for model in answer.models:
-                if alike(model, known.setdefault(model.label, model)):
-                    address.admit(model.label)
-                else:
-                    address.leave_out(model.label, "it serves another version of this model", for_good=True)
-        for model in known.values():
+        known: dict[tuple[str, int], ModelInfo] = {}
+        for model in (model for answer in answers for model in answer.models):
+            known.setdefault((model.label, model.preprocess_version), model)
+        for model in reversed(known.values()):  # so that the first version is the one for those who name none
             self.serving(model.label).pin(model)
-        default = answers[0][1].default
+            self.serving(model.label, model.preprocess_version).pin(model)
+        default = answers[0].default
         return sorted(known.values(), key=lambda model: model.label != default)
 
-    def serving(self, label: str) -> ModelClient:
-        """Return the client of the model with this label: the same connections, deadline and breaker as this one's."""
-        return self._serving.setdefault(label, ModelClient(self._link, label))
+    def serving(self, label: str, version: int | None = None) -> ModelClient:
+        """Return the client of the model with this label: the same connections, deadline and breaker as this one's.
+
+        With a `version` of preprocessing, it is answered by addresses alone that serve this one, now and later.
+        """
+        return self._serving.setdefault((label, version), ModelClient(self._link, label, version))

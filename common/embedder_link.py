@@ -10,7 +10,7 @@ import httpx
 import structlog
 
 from common.breakers import Breaker
-from common.embedder_address import AnswerUnusable, Call, EmbedderAddress
+from common.embedder_address import AnswerUnusable, Call, EmbedderAddress, Wanted
 from common.embedding import Readiness
 from common.errors import EmbedderUnavailable, EmbeddingInvalid, LikenessError, Overloaded, UnknownModel
 from common.settings import EmbedderClientSettings
@@ -65,18 +65,18 @@ class EmbedderLink:
         with self._asking():
             return await self._ask_around(call, read)
 
-    async def ask_all(self, call: Call, read: Read[T]) -> list[tuple[EmbedderAddress, T]]:
+    async def ask_all(self, call: Call, read: Read[T]) -> list[T]:
         """Ask every address; return the answers, in the order of the settings. Raises if there are none."""
         timeout_s = self._timeout_s if len(self._addresses) == 1 else min(self._timeout_s, _ALL_TIMEOUT_S)
         with self._asking():
             answers = await asyncio.gather(*(_outcome(address.ask(call, timeout_s)) for address in self._addresses))
-            found: list[tuple[EmbedderAddress, T]] = []
+            found: list[T] = []
             refusals: list[LikenessError] = []
-            for address, answer in zip(self._addresses, answers, strict=True):
+            for answer in answers:
                 try:
                     if isinstance(answer, LikenessError):
                         raise answer
-                    found.append((address, read(answer)))
+                    found.append(read(answer))
                 except LikenessError as error:
                     refusals.append(error)
             if not found:
@@ -94,7 +94,7 @@ class EmbedderLink:
     async def _ask_around(self, call: Call, read: Read[T]) -> T:
         clock = asyncio.get_running_loop().time
         ends = clock() + self._timeout_s
-        order = choose(self._addresses, call.label)
+        order = choose(self._addresses, call.wanted)
         refusals: list[LikenessError] = []
         for place, address in enumerate(order, 1):
             left_s = ends - clock()
@@ -109,7 +109,7 @@ class EmbedderLink:
                 refusals.append(error)
                 self._note(address, call, error)
             else:
-                address.admit(call.label)
+                address.admit(call.wanted)
                 return answer
         raise self._last_word(refusals, order[: len(refusals)])
 
@@ -118,7 +118,7 @@ class EmbedderLink:
             return
         log.info("embedder_address_failed", address=address.name, path=call.path, code=error.code, error=str(error))
         if isinstance(error, UnknownModel | AnswerUnusable):
-            address.leave_out(call.label, str(error))
+            address.leave_out(call.wanted, str(error))
 
     def _last_word(self, refusals: Sequence[LikenessError], asked: Sequence[EmbedderAddress]) -> LikenessError:
         """Return what to tell the caller of the refusals of those that were asked: what promises most."""
@@ -134,15 +134,13 @@ class EmbedderLink:
         return next((error for error in refusals if isinstance(error, EmbedderUnavailable)), refusals[0])
 
 
-def choose(addresses: Sequence[EmbedderAddress], label: str | None) -> list[EmbedderAddress]:
+def choose(addresses: Sequence[EmbedderAddress], model: Wanted) -> list[EmbedderAddress]:
     """Return which addresses to ask for a model, in which order.
 
     Those that are up come first, of these the ones with the fewest calls in flight. What is down is the last resort:
-    it may be back, and nobody has noticed yet. Who does not serve the model is asked only if nobody does; who serves
-    another version of it never.
+    it may be back, and nobody has noticed yet. Who has refused the model a moment ago is asked only if all have.
     """
-    alike = [address for address in addresses if not address.differs(label)]
-    serving = [address for address in alike if address.serves(label)] or alike
+    serving = [address for address in addresses if address.serves(model)] or addresses
     return sorted(serving, key=lambda address: (not address.up, address.in_flight, random()))  # noqa: S311
 
 

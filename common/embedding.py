@@ -5,7 +5,8 @@ N and `SIZE_HEADER` saying S; the answer is float32 of shape (N, D), little-endi
 L2-normalised. Every answer with vectors names the model that made them, so that two models' vectors never mix.
 
 An embedder may serve several models. `MODEL_PARAMETER` in a call's query says which is meant, by its label; without it,
-the default one.
+the default one. Vectors of one model don't mix either if images were preprocessed in different ways: whoever names a
+`VERSION_PARAMETER` is answered by that version, or not at all.
 """
 
 from enum import StrEnum
@@ -15,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 MODEL_PARAMETER = "model"
 """Query parameter: `ModelInfo.label` of the model that is to answer; by default the default model."""
+VERSION_PARAMETER = "preprocess_version"
+"""Query parameter: `ModelInfo.preprocess_version` that the model is to be of; by default any."""
 COUNT_HEADER = "X-Likeness-Count"
 """Images in a pixels request, vectors in its answer."""
 SIZE_HEADER = "X-Likeness-Image-Size"

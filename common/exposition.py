@@ -23,9 +23,8 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from common.metrics import BUILD_INFO
+from common.metrics_folder import VARIABLE
 
-MULTIPROC_DIR = "PROMETHEUS_MULTIPROC_DIR"
-"""The client library reads it, too, when it is imported."""
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # a third more lines, which nobody asks for
@@ -34,7 +33,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call] # a third more lines,
 def expose(*registries: CollectorRegistry) -> bytes:
     """Write everything in Prometheus' text format: of these registries, by default of the common one."""
     BUILD_INFO.labels(_release(), platform.python_version()).set(1)
-    folder = os.environ.get(MULTIPROC_DIR, "")
+    folder = os.environ.get(VARIABLE, "")
     if not is_shared():
         return b"".join(map(generate_latest, registries or (REGISTRY,)))
     _forget_dead(Path(folder))
@@ -45,7 +44,7 @@ def expose(*registries: CollectorRegistry) -> bytes:
 
 def is_shared() -> bool:
     """Tell whether this process answers for others as well."""
-    return bool(os.environ.get(MULTIPROC_DIR))
+    return bool(os.environ.get(VARIABLE))
 
 
 @cache

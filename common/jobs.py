@@ -22,6 +22,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from common import correlation, tracing
 from common.errors import ConfigurationError, QueueUnavailable
+from common.metrics import begin_at_zero
 from common.settings import RedisSettings
 
 QUEUE: Final = "likeness:jobs"
@@ -33,6 +34,7 @@ _CARRIED: Final = "carried"
 HINTED = Counter(
     "likeness_hinted", "Images that workers were woken for: sent, or lost (the sweep finds them).", ["outcome"]
 )
+begin_at_zero(HINTED, ["sent", "lost"])
 
 _HINT_DEADLINE_S = 1.0
 _MAX_CONNECTIONS = 50

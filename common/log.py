@@ -81,3 +81,10 @@ def _quieten() -> None:
         logger.propagate = True
     for name in ("uvicorn.access", "httpx", "httpcore", "arq.worker", "alembic.runtime.migration", "PIL"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("opentelemetry.util.re").addFilter(_without_values)  # of a collector's headers: keys
+
+
+def _without_values(record: logging.LogRecord) -> bool:
+    """Take the values out of a foreign record that quotes what may be secret."""
+    record.args = tuple("…" for _ in record.args or ())
+    return True

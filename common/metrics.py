@@ -4,6 +4,8 @@ Names begin with `likeness_` and end in their unit. Labels have few values that 
 outside is cut down to such a set here. `docs/metrics.md` has every metric; tests hold it against the services.
 """
 
+from collections.abc import Iterable
+from itertools import product
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -26,6 +28,15 @@ METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 BUILD_INFO = Gauge(
     "likeness_build_info", "1, for the release that runs.", ["version", "python"], multiprocess_mode="max"
 )
+
+
+def begin_at_zero(counter: Counter, *values: Iterable[str]) -> None:
+    """Tell a counter from the start, for all combinations of these values of its labels.
+
+    One that appears with its first event shows no increase at that moment, and no alert that waits for one goes off.
+    """
+    for labels in product(*values):
+        counter.labels(*labels)
 
 
 class HttpMetrics:

@@ -6,8 +6,8 @@ import structlog
 
 from common.attributes import filterable
 from common.db import images
+from common.db.attempts import Claim
 from common.db.engine import Database
-from common.db.lifecycle import Claim
 from common.db.models import EmbeddingModel, Image
 from common.errors import InfrastructureError
 from common.status import ImageStatus, Visibility

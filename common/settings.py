@@ -5,7 +5,7 @@ from the environment (no prefix, `__` between levels, e.g. `DATABASE__URL`, `S3_
 file; see `common/settings_sources.py`. Each setting has a docstring: `docs/configuration.md` is made of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -16,6 +16,7 @@ from pydantic import (
     BaseModel,
     Field,
     ModelWrapValidatorHandler,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     field_validator,
@@ -45,6 +46,13 @@ class ServiceSettings(BaseSettings):
         env_nested_delimiter="__", extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True
     )
 
+    _places: dict[tuple[str, str], str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def places(self) -> Mapping[tuple[str, str], str]:
+        """Return what the place is called that a setting was found in, by group and key; defaults are from none."""
+        return self._places
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -70,6 +78,7 @@ class ServiceSettings(BaseSettings):
             problems += explain(error, cls, reading)
         if problems:
             raise invalid(problems)
+        settings._places = reading.places  # noqa: SLF001 - its own
         return settings
 
 

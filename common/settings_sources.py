@@ -20,6 +20,8 @@ from common.settings_reference import variables
 from common.settings_typos import find_keys, find_names
 from common.settings_yaml import read_yaml
 
+ENVIRONMENT: Final = "environment"
+"""What the first place is called; the others are called by their files' names."""
 _CONFIG: Final = "likeness_config"
 _ENV_FILE: Final = "likeness_env_file"
 _FILE: Final = "_file"
@@ -32,10 +34,12 @@ class Reading:
     Attributes:
         problems: in words, each with the setting's name and the place it is from.
         spelled: by group and key how a setting is written where it was found, and where that is.
+        places: by group and key what the place is called that a setting was found in.
     """
 
     problems: list[str] = field(default_factory=list)
     spelled: dict[tuple[str, str], str] = field(default_factory=dict)
+    places: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ class PlaceSource(PydanticBaseSettingsSource):
             value = given[key] if written == key else self._read_secret(group, key, given)
             values[key] = None if variable.optional and value == "" else value
             self._reading.spelled[variable.path] = self._place.name(group, written)
+            self._reading.places[variable.path] = self._place.title
         return values
 
     def _read_secret(self, group: str, key: str, given: Mapping[str, Any]) -> str:
@@ -140,7 +145,7 @@ def create_sources(settings_cls: type[BaseSettings], reading: Reading) -> tuple[
     named = environment.env_vars.get(_CONFIG, env_file.env_vars.get(_CONFIG))
     config = _read_config(named, reading)
     places = [
-        Place("environment", _as_variable, _read_groups(environment)),
+        Place(ENVIRONMENT, _as_variable, _read_groups(environment)),
         Place(str(env_file.env_file), _as_variable, _read_groups(env_file)),
         Place(str(named), _as_key, config),
     ]

@@ -10,7 +10,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 DELETED: Final = "deleted"
-"""What becomes of an image that is no more; in the log alone."""
+"""What becomes of an image that is no more; in log and metrics alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,14 +67,15 @@ first, as ever: a value in the environment beats a file that `.env` names.
 
 **What is wrong is told at once.** A service, and the command line, does not start with a wrong value, a file that can't
 be read, or a name in one of the groups below that is no setting: it names every such setting, where it is, and what is
-allowed, and never a value. The exit status is 1, that of the command line 2. Variables outside these groups, and those
-that a Qdrant server reads (`QDRANT__SERVICE__…`), are none of its business; in the YAML file nothing else may be.
+allowed, and never a value. `make run` tells it before anything is started. The exit status is 1, as of a service that
+can't start for another reason; of the command line it is 2. Variables outside these groups, and those that a Qdrant
+server reads (`QDRANT__SERVICE__…`), are none of its business; in the YAML file nothing else may be.
 
 An empty value is nothing for a setting that may be nothing, and empty text for one that is text. In YAML, a key with
 nothing behind it is not set. `make run` lays the addresses of its own stores over whatever is set.
 
 Not settings, and so read from the environment alone: `LIKENESS_URL` and `LIKENESS_HOME` ([the command line](cli.md)),
-`PORT` (`make run`).
+`PORT` (`make run`), `PROMETHEUS_MULTIPROC_DIR` ([metrics](metrics.md)).
 """
 
 _HEAD: Final = "| Setting | Kind | Allowed | Default | Read by | Meaning |\n| --- | --- | --- | --- | --- | --- |\n"

@@ -4,7 +4,8 @@ from typing import Annotated, TypedDict, cast
 
 from fastapi import Depends, Query, Request
 
-from common.embedding import MODEL_PARAMETER, Priority
+from common.embedding import MODEL_PARAMETER, VERSION_PARAMETER, Priority
+from common.errors import UnknownModel
 from embedder.caller import Caller, read_caller
 from embedder.decoder import ImageDecoder
 from embedder.engine import Engine
@@ -28,8 +29,20 @@ _Label = Annotated[
 ]
 
 
-async def _engine(request: Request, label: _Label = None) -> Engine:
-    return (await _service(request)).engine(label)
+_Version = Annotated[
+    int | None, Query(alias=VERSION_PARAMETER, description="Which version of preprocessing it is to be of.")
+]
+
+
+async def _engine(request: Request, label: _Label = None, version: _Version = None) -> Engine:
+    engine = (await _service(request)).engine(label)
+    served = engine.info.preprocess_version
+    if version not in (None, served):
+        raise UnknownModel(
+            f"{engine.info.label} is served by preprocess version {served}, not {version}: run the same release of all "
+            "services"
+        )
+    return engine
 
 
 async def _decoder(request: Request) -> ImageDecoder:

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from common.error_metrics import count_error
+from common.error_metrics import OVERLOAD, count_error, count_refusal
 from common.errors import (
     ConfigurationError,
     ImageRejected,
@@ -92,18 +92,19 @@ def _on_likeness_error(request: Request, error: LikenessError) -> JSONResponse:
 
 
 def _on_timeout(request: Request, error: TimeoutError) -> JSONResponse:
-    return refusal(
-        request.url.path, HTTPStatus.GATEWAY_TIMEOUT, "deadline_exceeded", str(error) or "the deadline passed"
-    )
+    code = "deadline_exceeded"
+    count_refusal("embedder", code, OVERLOAD)
+    return refusal(request.url.path, HTTPStatus.GATEWAY_TIMEOUT, code, str(error) or "the deadline passed")
 
 
 def _on_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
     errors = [{"loc": item["loc"], "msg": item["msg"], "type": item["type"]} for item in error.errors()]
     first = errors[0]
+    count_refusal("embedder", InvalidInput.default_code)
     return refusal(
         request.url.path,
         HTTPStatus.UNPROCESSABLE_ENTITY,
-        "invalid_input",
+        InvalidInput.default_code,
         f"the request is not as it should be: {first['loc'][-1]}: {first['msg']}",
         errors=errors,
     )
@@ -111,6 +112,7 @@ def _on_validation_error(request: Request, error: RequestValidationError) -> JSO
 
 def _on_http_exception(request: Request, error: HTTPException) -> JSONResponse:
     code = _HTTP_CODES.get(error.status_code, "bad_request" if error.status_code < 500 else "internal_error")
+    count_refusal("embedder", code)
     return refusal(request.url.path, error.status_code, code, error.detail, dict(error.headers or {}))
 
 

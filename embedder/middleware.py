@@ -8,9 +8,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.budget import Budget
+from common.error_metrics import OVERLOAD, count_refusal
 from common.errors import Overloaded
 from embedder.errors import refusal
 
+_TOO_LARGE_CODE = "body_too_large"
 _TOO_LARGE = "the body is longer than the {limit} bytes allowed here"
 _TOO_MANY = "the bodies of other requests take all the memory there is for them"
 _RETRY_AFTER_S = 1
@@ -45,10 +47,12 @@ class BodyLimit:
         limit = self._limits.get(scope["path"], self._default)
         length = _body_length(Headers(scope=scope), limit)
         if length > limit:
-            await refusal(scope["path"], 413, "body_too_large", _TOO_LARGE.format(limit=limit))(scope, receive, send)
+            count_refusal("embedder", _TOO_LARGE_CODE)
+            await refusal(scope["path"], 413, _TOO_LARGE_CODE, _TOO_LARGE.format(limit=limit))(scope, receive, send)
             return
         share = self._memory.try_take(length if length > self._default else 0)
         if share is None:
+            count_refusal("embedder", Overloaded.default_code, OVERLOAD)
             headers = {"Retry-After": str(_RETRY_AFTER_S)}
             await refusal(scope["path"], 429, Overloaded.default_code, _TOO_MANY, headers)(scope, receive, send)
             return

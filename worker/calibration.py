@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pictures
 from PIL import ImageEnhance
 
-from common.calibration import LEAST, LEAST_TITLED, CalibrationParams, Measured, Thresholds, separate
+from common.calibration import LEAST, LEAST_TITLED, CalibrationParams, Measured, ScoreThresholds, separate
 from common.db import calibration, embedding_models
 from common.db.calibration import Sampled
 from common.db.engine import Database
@@ -97,7 +97,7 @@ class Calibrations:
         texts, titles = await self._text_threshold(model, sample, vectors)
         similar = float(np.percentile(pairs, RARE))
         near = separate(np.array(variants), different)
-        thresholds = Thresholds(
+        thresholds = ScoreThresholds(
             near_duplicate=_clipped(max(near, similar)), similar=_clipped(similar), text_match=_clipped(texts)
         )
         async with self._database.begin() as session:

@@ -7,11 +7,9 @@ has the metrics; when it ends or loses its connection, the lock is free, and ano
 import asyncio
 from collections.abc import Mapping
 from math import nan
-from typing import Final
 
 import structlog
 from prometheus_client import Gauge
-from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db import census
@@ -46,9 +44,6 @@ MODEL_INFO = Gauge(
     multiprocess_mode="livemostrecent",
 )
 
-_LOCK: Final = 0x6C696B65_63656E73
-"""Which advisory lock it is; `like` `cens` in ASCII."""
-
 log = structlog.get_logger(__name__)
 
 _Series = tuple[Gauge, tuple[str, ...]]
@@ -81,7 +76,7 @@ class CensusTaker:
         return bool(self._shown)
 
     async def _tell_if_alone(self, session: AsyncSession) -> None:
-        if not await session.scalar(select(func.pg_try_advisory_lock(_LOCK))):
+        if not await census.take_place(session):
             return
         try:
             while True:

@@ -8,24 +8,21 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from common.active_model import agree_on_model
-from common.breakers import EMBEDDER, STORAGE, VECTORS, Breakers
+from common.breakers import STORAGE, VECTORS, Breakers
 from common.budget import Budget
 from common.db import embeddings
 from common.db.engine import Database
-from common.db.revision import check_revision
 from common.embedder_client import EmbedderClient
 from common.embedding import ModelInfo
-from common.errors import ConfigurationError, EmbedderUnavailable, StorageUnavailable, VectorIndexUnavailable
-from common.guards import GuardedObjectStore, GuardedVectorIndex
+from common.errors import ConfigurationError
 from common.imaging import PREPROCESS_VERSION
-from common.storage import ObjectStore, S3ObjectStore
-from common.vectors.base import Collection, VectorIndex
-from common.vectors.factory import create_vector_index
+from common.storage import ObjectStore
+from common.vectors.base import VectorIndex
 from worker.audit.audit import Audits
 from worker.audit.schedule import AuditSchedule
 from worker.calibration import Calibrations
 from worker.census import CensusTaker
+from worker.connections import Connections, open_connections
 from worker.decode_pool import DecodeLimits, DecodePool
 from worker.downloads import Downloads
 from worker.duplicates.loop import Duplicates
@@ -52,6 +49,7 @@ from worker.stages.index import Index
 from worker.stages.thumbnail import Thumbnail
 from worker.sweeper import Sweeper
 from worker.url_fetch import Fetcher, Internet
+from worker.work import Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,116 +90,126 @@ async def open_worker(settings: WorkerSettings, vectors: VectorIndex | None = No
         InfrastructureError: a dependency can't be reached.
     """
     async with AsyncExitStack() as stack:
-        breakers = Breakers("worker", settings.breakers)
-        # None for the database: a refused last word on an attempt would let the lease run out, and cost a try.
-        database = Database(settings.database, name="worker")
-        stack.push_async_callback(database.close)
-        # Of its own: the census keeps its connection.
-        counting = Database(settings.database.model_copy(update={"pool_size": 1}), name="census")
-        stack.push_async_callback(counting.close)
-        storage = GuardedObjectStore(S3ObjectStore(settings.s3), breakers.create(STORAGE, StorageUnavailable))
-        stack.push_async_callback(storage.close)
-        if vectors is None:
-            vectors = create_vector_index(settings.qdrant, settings.search.attributes)
-            stack.push_async_callback(vectors.close)
-        vectors = GuardedVectorIndex(vectors, breakers.create(VECTORS, VectorIndexUnavailable))
-        embedder = await stack.enter_async_context(
-            EmbedderClient(settings.embedder, breaker=breakers.create(EMBEDDER, EmbedderUnavailable))
-        )
-        # Before anything is asked: whatever fails from here on, no probe is left over or outlives what it asks.
-        stack.push_async_callback(breakers.close)
-
-        await check_revision(database)
-        await storage.ensure_bucket()
-        model, served = await agree_on_model(database, embedder)
-        await vectors.ensure(Collection(model.collection, model.dim))
-        decoder = _create_decoder(settings, served)
+        connected = await open_connections(stack, settings, vectors)
+        decoder = _create_decoder(settings, await connected.check())
         stack.push_async_callback(decoder.close)
         await decoder.start()
-
-        lease = timedelta(seconds=settings.worker.lease_s)
-        moves = Moves(database, worker_name(), lease)
+        own = _Means(
+            connected,
+            decoder,
+            ServedModels(connected.embedder),
+            Budget(settings.worker.bytes_in_flight, BYTES_IN_FLIGHT.set),
+            timedelta(seconds=settings.worker.lease_s),
+        )
+        moves = Moves(connected.database, worker_name(), own.lease)
         stack.push_async_callback(moves.close)
-        leases = Leases(moves, lease)
-        memory = Budget(settings.worker.bytes_in_flight, BYTES_IN_FLIGHT.set)
-        served_models = ServedModels(embedder)
-        stages = arrange(
-            [
-                Fetch(storage, memory),
-                Decode(decoder, served_models),
-                Fingerprint(database),
-                Thumbnail(storage),
-                Embed(served_models, moves, settings.worker.embed_batch),
-                Index(vectors),
-            ],
-            load_extensions(),
-            StageContext(database, storage, embedder, Labels(database)),
-        )
-        gate = _create_gate(database, breakers)
+        leases = Leases(moves, own.lease)
+        gate = _create_gate(connected)
         stack.push_async_callback(gate.close)
-        duplicates = Duplicates(
-            database,
-            DuplicateSearch(database, vectors),
-            Rehash(storage, decoder),
-            settings.duplicates.thresholds(),
-            interval_s=settings.worker.sweep_interval_s,
-        )
+        duplicates = _create_duplicates(settings, own)
         pipeline = Pipeline(
-            stages,
+            _arrange_stages(settings.worker, own, moves),
             moves,
             leases,
             images_in_flight=settings.worker.images_in_flight,
             gate=gate,
             on_done=duplicates.add,
         )
-        # Whoever was at work on an image when it changed has lost it after two leases.
-        audits = Audits(database, storage, vectors, grace=2 * lease)
-        embedding = Embedding(database, storage, decoder, served_models, memory, settings.worker.embed_batch)
-        reembeds = Reembeds(database, vectors, served_models, embedding)
-        calibrations = Calibrations(database, storage, decoder, served_models)
         internet = Internet(settings.imports.concurrent)
         stack.callback(internet.close)
         yield WorkerContext(
-            database=database,
-            storage=storage,
-            vectors=vectors,
-            embedder=embedder,
-            breakers=breakers,
+            database=connected.database,
+            storage=connected.storage,
+            vectors=connected.vectors,
+            embedder=connected.embedder,
+            breakers=connected.breakers,
             pipeline=pipeline,
             leases=leases,
-            sweeper=Sweeper(
-                database,
-                storage,
-                vectors,
-                pipeline,
-                interval_s=settings.worker.sweep_interval_s,
-                orphan_age=settings.worker.orphan_age,
-                searches_kept=settings.search_log.retention,
-            ),
-            operations=[
-                Operations(database, worker_name(), [audits, calibrations], lease),
-                # A fill may take days: nothing that has to be done soon waits for it.
-                Operations(database, worker_name(), [reembeds, Retirements(database, vectors)], lease),
-            ],
-            audit_schedule=_create_schedule(settings.worker, database, breakers),
-            downloads=_create_downloads(settings, internet, database, storage, pipeline, breakers),
+            sweeper=_create_sweeper(settings, connected, pipeline),
+            operations=_create_operations(settings.worker, own),
+            audit_schedule=_create_schedule(settings.worker, connected),
+            downloads=_create_downloads(settings, internet, connected, pipeline),
             duplicates=duplicates,
-            census=CensusTaker(counting, interval_s=settings.worker.sweep_interval_s),
+            census=CensusTaker(connected.counting, interval_s=settings.worker.sweep_interval_s),
         )
 
 
-def _create_gate(database: Database, breakers: Breakers) -> Gate:
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """What the parts of a worker share."""
+
+    connected: Connections
+    decoder: DecodePool
+    served: ServedModels
+    memory: Budget
+    lease: timedelta
+
+
+def _arrange_stages(settings: PipelineSettings, own: _Means, moves: Moves) -> Sequence[Stage]:
+    database, storage = own.connected.database, own.connected.storage
+    return arrange(
+        [
+            Fetch(storage, own.memory),
+            Decode(own.decoder, own.served),
+            Fingerprint(database),
+            Thumbnail(storage),
+            Embed(own.served, moves, settings.embed_batch),
+            Index(own.connected.vectors),
+        ],
+        load_extensions(),
+        StageContext(database, storage, own.connected.embedder, Labels(database)),
+    )
+
+
+def _create_duplicates(settings: WorkerSettings, own: _Means) -> Duplicates:
+    database = own.connected.database
+    return Duplicates(
+        database,
+        DuplicateSearch(database, own.connected.vectors),
+        Rehash(own.connected.storage, own.decoder),
+        settings.duplicates.thresholds(),
+        interval_s=settings.worker.sweep_interval_s,
+    )
+
+
+def _create_sweeper(settings: WorkerSettings, connected: Connections, pipeline: Pipeline) -> Sweeper:
+    return Sweeper(
+        connected.database,
+        connected.storage,
+        connected.vectors,
+        pipeline,
+        interval_s=settings.worker.sweep_interval_s,
+        orphan_age=settings.worker.orphan_age,
+        searches_kept=settings.search_log.retention,
+    )
+
+
+def _create_operations(settings: PipelineSettings, own: _Means) -> Sequence[Operations]:
+    database, storage, vectors = own.connected.database, own.connected.storage, own.connected.vectors
+    # Whoever was at work on an image when it changed has lost it after two leases.
+    audits = Audits(database, storage, vectors, grace=2 * own.lease)
+    calibrations = Calibrations(database, storage, own.decoder, own.served)
+    embedding = Embedding(database, storage, own.decoder, own.served, own.memory, settings.embed_batch)
+    reembeds = Reembeds(database, vectors, own.served, embedding)
+    return [
+        Operations(database, worker_name(), [audits, calibrations], own.lease),
+        # A fill may take days: nothing that has to be done soon waits for it.
+        Operations(database, worker_name(), [reembeds, Retirements(database, vectors)], own.lease),
+    ]
+
+
+def _create_gate(connected: Connections) -> Gate:
     async def find_embedded(ids: Sequence[UUID]) -> set[UUID]:
-        async with database.begin() as session:
+        async with connected.database.begin() as session:
             return await embeddings.find_embedded(session, ids)
 
-    return Gate(breakers, find_embedded)
+    return Gate(connected.breakers, find_embedded)
 
 
-def _create_schedule(settings: PipelineSettings, database: Database, breakers: Breakers) -> AuditSchedule:
+def _create_schedule(settings: PipelineSettings, connected: Connections) -> AuditSchedule:
     return AuditSchedule(
-        database,
-        lambda: breakers.wait_for_return(VECTORS),
+        connected.database,
+        lambda: connected.breakers.wait_for_return(VECTORS),
         sample=settings.audit_sample,
         at=settings.audit_at,
         settle=timedelta(seconds=settings.audit_settle_s),
@@ -209,22 +217,17 @@ def _create_schedule(settings: PipelineSettings, database: Database, breakers: B
 
 
 def _create_downloads(
-    settings: WorkerSettings,
-    internet: Internet,
-    database: Database,
-    storage: ObjectStore,
-    pipeline: Pipeline,
-    breakers: Breakers,
+    settings: WorkerSettings, internet: Internet, connected: Connections, pipeline: Pipeline
 ) -> Downloads:
     return Downloads(
-        database,
-        storage,
+        connected.database,
+        connected.storage,
         Fetcher(internet.network, settings.imports.timeout_s),
         settings.imports,
         settings.upload,
         worker=worker_name(),
         process=pipeline.process_all,
-        may_store=lambda: breakers[STORAGE].closed,
+        may_store=lambda: connected.breakers[STORAGE].closed,
     )
 
 

@@ -14,6 +14,7 @@ from common.errors import InfrastructureError
 from common.imaging import Preprocess, SizePolicy
 from worker.decode_process import ChildFailed, DecodeProcess
 from worker.decode_wire import ChildConfig
+from worker.metrics import DECODE_POOL_IN_USE, DECODE_POOL_SIZE, DECODE_POOL_WAITING
 from worker.render import Rendered, Renderer, render
 
 
@@ -75,6 +76,7 @@ class DecodePool:
         self._free: asyncio.LifoQueue[_Seat] = asyncio.LifoQueue()
         for seat in self._seats:
             self._free.put_nowait(seat)
+        DECODE_POOL_SIZE.inc(size)
         self._stopping: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -100,9 +102,11 @@ class DecodePool:
         """
         if self._closed:
             raise _closed()
-        seat = await self._free.get()
+        with DECODE_POOL_WAITING.track_inprogress():
+            seat = await self._free.get()
         try:
-            return await self._render_at(seat, data, preprocesses)
+            with DECODE_POOL_IN_USE.track_inprogress():
+                return await self._render_at(seat, data, preprocesses)
         finally:
             self._free.put_nowait(seat)
 
@@ -111,6 +115,7 @@ class DecodePool:
         if self._closed:
             return
         self._closed = True
+        DECODE_POOL_SIZE.dec(len(self._seats))
         for seat in self._seats:
             self._dismiss(seat)
         for _ in self._seats:  # when all are free, nobody starts a child any more

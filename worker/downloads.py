@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from common import correlation, tracing
 from common.db import imports, tombstones
+from common.db.attempts import LEASE
 from common.db.engine import Database
 from common.db.imports import Download, DownloadClaim
-from common.db.lifecycle import LEASE
 from common.error_metrics import count_error, labels_of
 from common.errors import ImageRejected, InfrastructureError, LikenessError, OwnershipLost, StorageUnavailable
 from common.received import ReceivedFile, screen

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import structlog
 
-from common.db.lifecycle import LEASE, Fence
+from common.db.attempts import LEASE, Fence
 from common.errors import InfrastructureError
 from worker.moves import Moves
 

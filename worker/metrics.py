@@ -1,8 +1,10 @@
 """What a worker counts and times."""
 
+from typing import Final
+
 from prometheus_client import Counter, Gauge, Histogram
 
-from common.metrics import LONG_SECONDS, SECONDS
+from common.metrics import LONG_SECONDS, SECONDS, begin_at_zero
 
 STAGE_SECONDS = Histogram(
     "likeness_stage_duration_seconds",
@@ -20,12 +22,22 @@ SEARCHABLE_SECONDS = Histogram(
     "Time from when an image was recorded until it was done for the first time.",
     buckets=LONG_SECONDS,
 )
-OUTCOMES = Counter("likeness_images_processed", "Attempts that ended.", ["outcome"])
+_ENDS = ("failed", "postponed", "ownership_lost", "unwritten")
+"""How an attempt ends that does not come to its aim."""
+OUTCOMES = Counter("likeness_images_processed", "Attempts on images that ended.", ["outcome"])
+begin_at_zero(OUTCOMES, ["done", *_ENDS])
 IN_FLIGHT = Gauge("likeness_images_in_flight", "Images this worker has claimed.", multiprocess_mode="livesum")
 AT_GATE = Gauge(
     "likeness_images_at_gate",
     "Images this worker does not claim while what they need is down.",
     multiprocess_mode="livesum",
+)
+DECODE_POOL_SIZE = Gauge(
+    "likeness_decode_pool_size", "Images that can be decoded at once, a process for each.", multiprocess_mode="livesum"
+)
+DECODE_POOL_IN_USE = Gauge("likeness_decode_pool_in_use", "Images that are being decoded.", multiprocess_mode="livesum")
+DECODE_POOL_WAITING = Gauge(
+    "likeness_decode_pool_waiting", "Images that wait for a process to decode them.", multiprocess_mode="livesum"
 )
 BYTES_IN_FLIGHT = Gauge(
     "likeness_bytes_in_flight",
@@ -33,9 +45,18 @@ BYTES_IN_FLIGHT = Gauge(
     multiprocess_mode="livesum",
 )
 RETRIES = Counter(
-    "likeness_retries", "Attempts and downloads that failed and were put back to be tried again.", ["class", "code"]
+    "likeness_retries",
+    "Attempts on images, downloads and operations that failed and were put back to be tried again.",
+    ["class", "code"],
 )
-DOWNLOADS = Counter("likeness_downloads", "Downloads of imports that ended.", ["outcome"])
+DOWNLOADS = Counter("likeness_downloads", "Attempts on downloads of imports that ended.", ["outcome"])
+begin_at_zero(DOWNLOADS, ["stored", *_ENDS])
+OPERATIONS = Counter(
+    "likeness_operations",
+    "Attempts on operations (audits, fills of a model's collection, calibrations, removals) that ended.",
+    ["kind", "outcome"],
+)
+OPERATION_OUTCOMES: Final = ("done", *_ENDS)
 COMPARED = Counter("likeness_images_compared", "Images whose duplicates have been looked for.")
 LEFT_BEHIND = Counter("likeness_left_behind", "Images that went on without a building model's vector.", ["model"])
 

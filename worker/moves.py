@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.batcher import Batcher
+from common.cache_metrics import CACHE_LOOKUPS
 from common.db import embedding_models, embeddings, lifecycle, reembeds
+from common.db.attempts import LEASE, Claim, Failure, Fence, Finish, Finished, Release
 from common.db.engine import Database
-from common.db.lifecycle import LEASE, Claim, Failure, Fence, Finish, Finished, Release
 from common.errors import OwnershipLost
+from common.metrics import begin_at_zero
 from common.transitions import Move
 from worker.metrics import QUEUE_SECONDS, SEARCHABLE_SECONDS
 from worker.work import Work
+
+begin_at_zero(CACHE_LOOKUPS, ["image"], ["postgresql"], ["hit", "miss"])
 
 _BATCH = 64
 _WAIT_S = 0.005
@@ -110,6 +114,8 @@ class Moves:
         for claim in claims:
             if claim.waited_s is not None:
                 QUEUE_SECONDS.observe(claim.waited_s)
+            known_before = active is not None and claim.sha256 in known[active]
+            CACHE_LOOKUPS.labels("image", "postgresql", "hit" if known_before else "miss").inc()
         claimed = {claim.id: Work(claim, models, vectors=_of_hash(known, claim.sha256)) for claim in claims}
         # Of two submissions of one id, one gets the work.
         return [claimed.pop(id_, None) for id_ in ids]

@@ -6,19 +6,22 @@ afresh by another one: what was mended stays mended, and a report is always of o
 
 import asyncio
 import random
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db import operations
+from common.db.attempts import LEASE
 from common.db.engine import Database
-from common.db.lifecycle import LEASE
 from common.db.operations import NewOperation, OperationClaim
+from common.error_metrics import count_error, labels_of
 from common.errors import ConfigurationError, Conflict, InfrastructureError, InvalidInput, NotFound, OwnershipLost
+from common.metrics import begin_at_zero
+from worker.metrics import OPERATION_OUTCOMES, OPERATIONS, RETRIES
 from worker.retry import GiveUp, Retry, decide_retry
 
 log = structlog.get_logger(__name__)
@@ -77,6 +80,7 @@ class Operations:
         self._lease = lease
         self._renew_every_s = lease.total_seconds() / 3
         self._handlers = {handler.kind: handler for handler in handlers}
+        begin_at_zero(OPERATIONS, self._handlers, OPERATION_OUTCOMES)
 
     async def run(self) -> None:
         """Do what is due until cancelled; then what runs is put back for another worker."""
@@ -92,8 +96,10 @@ class Operations:
     async def run_next(self) -> bool:
         """Do what has been due for longest; False: nothing is."""
         async with self._database.begin() as session:
-            await operations.bury(session)
+            buried = await operations.bury(session)
             claim = await operations.claim(session, list(self._handlers), self._worker, self._lease)
+        for kind in buried:
+            OPERATIONS.labels(kind, "failed").inc()
         if claim is None:
             return False
         with structlog.contextvars.bound_contextvars(operation_id=str(claim.id), kind=claim.kind):
@@ -106,11 +112,14 @@ class Operations:
             await self._finish(claim, outcome)
         except OwnershipLost:
             log.warning("operation_lost")
+            _count(claim, "ownership_lost")
         except asyncio.CancelledError:
             await asyncio.shield(self._put_back(claim, _AT_ONCE, refund=True, reason="the worker was stopped"))
             raise
         except Exception as error:  # noqa: BLE001 - `decide_retry` says what each means
             await self._settle(claim, error)
+        else:
+            _count(claim, "done")
 
     async def _run_leased(self, claim: OperationClaim) -> Outcome:
         """Run the handler while the lease is renewed; losing it ends the handler."""
@@ -148,19 +157,34 @@ class Operations:
         verdict = _decide(claim, error)
         expected = isinstance(error, InfrastructureError | _HOPELESS)
         log.warning("operation_failed", error=str(error), final=isinstance(verdict, GiveUp), exc_info=not expected)
+        count_error("worker", error)
         if isinstance(verdict, GiveUp):
-            with suppress(InfrastructureError):  # its lease runs out, and it is buried
-                async with self._database.begin() as session:
-                    await operations.fail(session, claim, verdict.message)
+            await self._write(claim, "failed", lambda session: operations.fail(session, claim, verdict.message))
             return
+        RETRIES.labels(*labels_of(error)).inc()
         await self._put_back(claim, verdict.delay, refund=verdict.refund, reason=str(error))
 
     async def _put_back(self, claim: OperationClaim, delay: timedelta, *, refund: bool, reason: str) -> None:
+        def release(session: AsyncSession) -> Awaitable[bool]:
+            return operations.release(session, claim, delay, refund=refund, error=reason)
+
+        await self._write(claim, "postponed", release)
+
+    async def _write(
+        self, claim: OperationClaim, outcome: str, write: Callable[[AsyncSession], Awaitable[bool]]
+    ) -> None:
+        """Write an attempt's end; if that fails, its lease runs out, and it is claimed again or buried."""
         try:
             async with self._database.begin() as session:
-                await operations.release(session, claim, delay, refund=refund, error=reason)
-        except InfrastructureError as error:  # its lease runs out, and somebody claims it then
-            log.warning("operation_not_put_back", error=str(error))
+                owned = await write(session)
+        except InfrastructureError as error:
+            log.warning("end_not_written", outcome=outcome, error=str(error))
+            owned, outcome = True, "unwritten"
+        _count(claim, outcome if owned else "ownership_lost")
+
+
+def _count(claim: OperationClaim, outcome: str) -> None:
+    OPERATIONS.labels(claim.kind, outcome).inc()
 
 
 def _decide(claim: OperationClaim, error: Exception) -> Retry | GiveUp:

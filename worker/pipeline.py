@@ -13,7 +13,7 @@ import structlog
 
 from common import correlation, tracing
 from common.budget import Budget
-from common.db.lifecycle import Failure, Release
+from common.db.attempts import Failure, Release
 from common.error_metrics import count_error, labels_of
 from common.errors import InfrastructureError, LikenessError, OwnershipLost
 from worker.gate import Gate

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from common.db.embedding_models import label
 from common.db.models import EmbeddingModel
-from common.embedder_client import EmbedderClient
+from common.embedder_client import EmbedderClient, ModelClient
 from common.embedding import ModelInfo
 from common.errors import ConfigurationError, UnknownModel
 from common.imaging import PREPROCESS_VERSION, Preprocess
@@ -43,13 +43,12 @@ class ServedModels:
     async def find(self, model: EmbeddingModel) -> ModelInfo:
         """Return what the embedder says of a model; raises as `preprocess`."""
         name = label(model)
-        if name not in self._infos:
+        if not _fits(self._infos.get(name), model):
             await self._ask()
         info = self._infos.get(name)
         if info is None:
             raise UnknownModel(_not_served(name, self._infos))
-        ours = (model.dim, model.preprocess_version, PREPROCESS_VERSION)
-        if ours != (info.dim, info.preprocess_version, info.preprocess_version):
+        if not _fits(info, model):
             raise UnknownModel(_other_version(name))
         return info
 
@@ -70,19 +69,33 @@ class ServedModels:
 
     async def encode(self, model: EmbeddingModel, images: Sequence[Pixels]) -> list[Vector]:
         """Return the vectors of images, each made as the model wants it."""
-        return await self._embedder.serving(label(model)).encode_pixels(images)
+        return await self._client(model).encode_pixels(images)
 
     async def encode_texts(self, model: EmbeddingModel, texts: Sequence[str]) -> list[Vector]:
         """Return the vectors of texts."""
-        return await self._embedder.serving(label(model)).encode_texts(texts)
+        return await self._client(model).encode_texts(texts)
+
+    def _client(self, model: EmbeddingModel) -> ModelClient:
+        return self._embedder.serving(label(model), model.preprocess_version)
 
     async def _ask(self, *, again: bool = False) -> None:
         """Ask, but not `again` within seconds: a model that isn't served would have every image ask."""
         async with self._asking:
             now = asyncio.get_running_loop().time()
             if again or now >= self._ask_at:
-                self._infos = {info.label: info for info in await self._embedder.models()}
+                # Of embedders of several releases, those of ours count, if there are any.
+                served = sorted(await self._embedder.models(), key=_is_of_this_release)
+                self._infos = {info.label: info for info in served}
                 self._ask_at = now + _ASK_AGAIN_S
+
+
+def _fits(info: ModelInfo | None, model: EmbeddingModel) -> bool:
+    ours = (model.dim, model.preprocess_version, PREPROCESS_VERSION)
+    return info is not None and ours == (info.dim, info.preprocess_version, info.preprocess_version)
+
+
+def _is_of_this_release(info: ModelInfo) -> bool:
+    return info.preprocess_version == PREPROCESS_VERSION
 
 
 def _not_served(name: str, served: Collection[str]) -> str:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from common.attributes import SearchSettings
 from common.db import quarantine
-from common.db.lifecycle import LEASE
+from common.db.attempts import LEASE
 from common.duplicates import DuplicateSettings
 from common.settings import (
     BreakerSettings,

@@ -5,7 +5,7 @@ this worker's own pipeline.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
 import structlog
@@ -14,6 +14,7 @@ from common.db import embedding_models, images, lifecycle, quarantine, searches
 from common.db.engine import Database
 from common.db.models import Image
 from common.errors import InfrastructureError
+from common.metrics import begin_at_zero
 from common.payloads import sync_payload
 from common.purge import Purge
 from common.settings import SEARCHES_KEPT
@@ -30,6 +31,7 @@ UPLOAD_PATIENCE = timedelta(seconds=60)
 """How old a `created` row is when the sweep looks for its object: its upload is surely over."""
 UPLOAD_EXPIRY = timedelta(hours=1)
 """How old a `created` row without object becomes; nobody was promised anything about it."""
+_RESUMED = "images_resumed"
 _BATCH = 256
 _SEARCHES = 5_000
 
@@ -56,6 +58,16 @@ class Sweeper:
         self._interval_s = interval_s
         self._orphan_age = orphan_age
         self._searches_kept = searches_kept
+        self._tidying: Mapping[str, Callable[[], Awaitable[int]]] = {
+            "poison_buried": self._bury,
+            "uploads_settled": self._settle_uploads,
+            "payloads_synced": self._sync_payloads,
+            "remains_purged": self._purge.purge_due,
+            "orphans_deleted": lambda: self._purge.purge_orphans(older_than=self._orphan_age),
+            "searches_forgotten": self._forget_searches,
+        }
+        for counter in (SWEPT, SWEEP_FAILURES):
+            begin_at_zero(counter, [_RESUMED, *self._tidying])
 
     async def run(self) -> None:
         """Sweep until cancelled. At the start nothing counts as hinted: a restart should not cost an interval."""
@@ -77,16 +89,12 @@ class Sweeper:
 
     async def resume(self, *, overdue: timedelta) -> None:
         """Process what is due and has no hint: `pending` for at least `overdue`, or left by a worker that died."""
-        await self._try("images_resumed", lambda: self._resume(overdue))
+        await self._try(_RESUMED, lambda: self._resume(overdue))
 
     async def tidy(self) -> None:
         """Do every other kind of healing once."""
-        await self._try("poison_buried", self._bury)
-        await self._try("uploads_settled", self._settle_uploads)
-        await self._try("payloads_synced", self._sync_payloads)
-        await self._try("remains_purged", self._purge.purge_due)
-        await self._try("orphans_deleted", lambda: self._purge.purge_orphans(older_than=self._orphan_age))
-        await self._try("searches_forgotten", self._forget_searches)
+        for kind, step in self._tidying.items():
+            await self._try(kind, step)
 
     async def _try(self, kind: str, step: Callable[[], Awaitable[int]]) -> None:
         """Do a step; an outage that stops it is logged, stops no other step, and the next sweep tries again."""

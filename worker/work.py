@@ -10,8 +10,8 @@ import structlog
 from numpy.typing import NDArray
 
 from common.budget import Share
+from common.db.attempts import Claim
 from common.db.embedding_models import label
-from common.db.lifecycle import Claim
 from common.db.models import EmbeddingModel
 from worker.metrics import LEFT_BEHIND
 

@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from common.calibration import Thresholds
+from common.calibration import ScoreThresholds
 from common.db.embeddings import as_vector
 from common.db.models import Embedding, EmbeddingModel, Image
 from common.status import ImageStatus
@@ -36,12 +36,12 @@ async def sample(session: AsyncSession, model_id: int, size: int) -> list[Sample
     return [Sampled(image, as_vector(vector)) for image, vector in await session.execute(query)]
 
 
-async def keep(session: AsyncSession, model_id: int, thresholds: Thresholds) -> None:
+async def keep(session: AsyncSession, model_id: int, thresholds: ScoreThresholds) -> None:
     """Have a model's scores read by these thresholds from now on."""
     values = {"thresholds": thresholds.model_dump()}
     await session.execute(update(EmbeddingModel).where(EmbeddingModel.id == model_id).values(values))
 
 
-def thresholds_of(model: EmbeddingModel) -> Thresholds | None:
+def thresholds_of(model: EmbeddingModel) -> ScoreThresholds | None:
     """Return what was measured for a model, or None if nothing was."""
-    return None if model.thresholds is None else Thresholds.model_validate(model.thresholds)
+    return None if model.thresholds is None else ScoreThresholds.model_validate(model.thresholds)

@@ -1,6 +1,7 @@
 """How many images are in which state, cheaply: what a monitoring system asks again and again, whatever their number."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,6 +11,18 @@ from common.status import LEASED, ImageStatus
 
 COUNTED = 200_000
 """As many images of a state are counted, by its index. Of more in all, the statistics say how many are `done`."""
+
+_LOCK: Final = 0x6C696B65_63656E73
+"""Which advisory lock it is; `like` `cens` in ASCII."""
+
+# A host that vanishes says no goodbye. By its own defaults the server would wait two hours for a word from it, and
+# keep the lock that long; so it asks after 15 s of silence, and gives up after 15 s more.
+_TAKE_PLACE = text(
+    """
+SELECT pg_try_advisory_lock(:lock), set_config('tcp_keepalives_idle', '15', false),
+       set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '3', false),
+       set_config('tcp_user_timeout', '30000', false)"""
+)
 
 # Each state has a partial index. The statistics know how many rows there are: from the inserts and deletes themselves,
 # or after a crash from the last ANALYZE.
@@ -59,6 +72,15 @@ class Census:
     due_s: dict[ImageStatus, float]
     expired: dict[ImageStatus, int]
     models: list[tuple[str, str, int]]
+
+
+async def take_place(session: AsyncSession) -> bool:
+    """Return whether the session's connection is the one that may take the census, from now on until its end.
+
+    It ends, for the server, half a minute after its host has vanished.
+    """
+    taken: bool = (await session.execute(_TAKE_PLACE, {"lock": _LOCK})).scalar_one()
+    return taken
 
 
 async def take(session: AsyncSession, *, counted: int = COUNTED) -> Census:

@@ -8,11 +8,19 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
+from common import status
+from common.metrics import begin_at_zero
+from common.status import ImageStatus
+
 TRANSITIONS = prometheus_client.Counter(
-    "likeness_transitions", "State changes of images that were committed.", ["from", "to"]
+    "likeness_transitions",
+    "State changes of images that were committed; a new one comes from `none`, one that is deleted goes to `deleted`.",
+    ["from", "to"],
 )
 NEW = "none"
 """The state before the first."""
+for _before, _afters in ((NEW, {ImageStatus.CREATED}), *status.TRANSITIONS.items()):
+    begin_at_zero(TRANSITIONS, [_before], _afters)
 _MOVES = "likeness.moves"
 
 Move = tuple[str, str]

@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db.duplicate_models import Criteria
-from common.duplicates import Thresholds
+from common.duplicates import DuplicateThresholds
 from common.imaging import HASH_VERSION
 
 NEVER = 0
@@ -31,7 +31,7 @@ SELECT id FROM images
 )
 
 
-async def settle(session: AsyncSession, model_id: int, thresholds: Thresholds) -> int:
+async def settle(session: AsyncSession, model_id: int, thresholds: DuplicateThresholds) -> int:
     """Return the number of these criteria, which become the latest if they are not."""
     wanted = {
         "model_id": model_id,

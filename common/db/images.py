@@ -12,11 +12,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db import counted_moves, likenesses
+from common.db.attempts import LEASE
 from common.db.criteria import NEVER
-from common.db.lifecycle import LEASE
 from common.db.models import OWNER, Folder, Image, ImageEvent, Tombstone
 from common.errors import NotFound
 from common.status import ImageStatus
+from common.transitions import DELETED
 
 GRACE = 2 * LEASE
 """How long a deleted image is remembered: no worker can still be writing what belonged to it after this."""
@@ -262,11 +263,12 @@ async def delete(session: AsyncSession, owner_id: UUID, image_id: UUID) -> str |
         await session.execute(
             sql_delete(Image)
             .where(Image.id == image_id, Image.owner_id == owner_id)
-            .returning(Image.sha256, Image.compared_by)
+            .returning(Image.sha256, Image.compared_by, Image.status)
         )
     ).one_or_none()
     if row is None:
         raise NotFound(f"there is no image {image_id}", code="image_not_found")
+    counted_moves.note(session, [(row.status, DELETED)])
     sha256: str | None = row.sha256
     if sha256 is not None:
         await bury_remains(session, image_id, sha256)
@@ -293,5 +295,6 @@ async def expire_unsettled(session: AsyncSession, image_id: UUID, *, older_than:
         .returning(Image.sha256)
     )
     if sha256 is not None:
+        counted_moves.note(session, [(ImageStatus.CREATED, DELETED)])
         await bury_remains(session, image_id, sha256)
     return sha256 is not None

@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db import counted_moves
 from common.db.images import GRACE
-from common.db.lifecycle import LOG_MOVES, MS_SINCE, OUTAGE, moved
+from common.db.lifecycle import moved
+from common.db.lifecycle_statements import LOG_MOVES, MS_SINCE, OUTAGE
 from common.db.models import TRIES, Image, ImageEvent, Tombstone
 from common.imaging import Header
 from common.storage import object_key

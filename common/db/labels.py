@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from common.db.lifecycle import Fence
+from common.db.attempts import Fence
 from common.db.models import OWNER
 
 

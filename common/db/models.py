@@ -199,7 +199,7 @@ class EmbeddingModel(Base):
     state: Mapped[str]
     collection: Mapped[str] = mapped_column(unique=True)
     thresholds: Mapped[dict[str, Any] | None]
-    """What its scores mean, `common.calibration.Thresholds`; None: nobody has measured that."""
+    """What its scores mean, `common.calibration.ScoreThresholds`; None: nobody has measured that."""
     created_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
     filled_at: Mapped[Timestamp | None]
     """When a fill last found that no `done` image lacks its point here."""

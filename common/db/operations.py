@@ -14,14 +14,15 @@ from sqlalchemy import ColumnElement, bindparam, delete, func, insert, select, t
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from common.db.lifecycle import LEASE
+from common.db.attempts import LEASE
 from common.db.models import Operation
 from common.errors import NotFound
 from common.status import OperationStatus
 
 AUDIT = "audit"
-CALIBRATE = "calibrate"
 """The kind of operation that compares rows, objects and vectors; see `worker.audit`."""
+CALIBRATE = "calibrate"
+"""The kind that finds out from which score on matches are good; see `worker.calibration`."""
 REEMBED = "reembed"
 """The kind that fills a model's collection; see `worker.reembed` and `common.db.reembeds`."""
 RETIRE = "retire"
@@ -52,7 +53,8 @@ _BURY = text(
 UPDATE operations
    SET status = 'failed', lease_owner = NULL, lease_until = NULL, finished_at = now(),
        error = 'Workers died while doing this, on every try it had.'
- WHERE status = 'running' AND lease_until < now() AND tries_left = 0"""
+ WHERE status = 'running' AND lease_until < now() AND tries_left = 0
+RETURNING kind"""
 )
 
 _LATEST = text("date_trunc('day', now() - CAST(:at AS interval), 'UTC') + CAST(:at AS interval)")
@@ -176,9 +178,9 @@ async def release(
     )
 
 
-async def bury(session: AsyncSession) -> None:
-    """Give up what killed its workers on every try."""
-    await session.execute(_BURY)
+async def bury(session: AsyncSession) -> Sequence[str]:
+    """Give up what killed its workers on every try; return the kind of each."""
+    return (await session.scalars(_BURY)).all()
 
 
 def _ended(status: OperationStatus) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from common.db.lifecycle import Fence
+from common.db.attempts import Fence
 from common.db.models import Image
 from common.status import ImageStatus
 

@@ -2,7 +2,9 @@
 
 import sys
 
+from deploy.arguments import take_none
 from deploy.local.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(main("deploy.cluster.assembly:assemble"))
+    take_none("deploy.cluster", __doc__)
+    sys.exit(main("deploy.cluster.assembly"))

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from common.errors import LikenessError
+from deploy.arguments import take_none
 from deploy.local.display import TerminalDisplay
 from deploy.local.errors import PortTaken, StackError
 from deploy.local.home import home_path
@@ -60,4 +61,5 @@ def _port() -> int:
 
 
 if __name__ == "__main__":
+    take_none("deploy.local", __doc__)
     sys.exit(main())

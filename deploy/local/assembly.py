@@ -1,12 +1,13 @@
 """What runs on the stores: the schema, then the embedder with the right model, then the app."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from alembic.util import CommandError
 
 from api.settings import ApiSettings
 from common.db.migrate import upgrade
+from common.settings import ServiceSettings
 from common.starting import check_settings
 from deploy.local.errors import WrongSchema
 from deploy.local.home import Home
@@ -15,7 +16,29 @@ from deploy.local.ports import choose_ports
 from deploy.local.services import PythonService, create_app, create_embedder
 from deploy.local.stores import Stores
 from embedder.settings import Settings as EmbedderServiceSettings
+from worker.extensions import extension_settings
 from worker.settings import WorkerSettings
+
+
+def check(_port: int, stores: Stores) -> None:
+    """Refuse settings that are wrong; raises as `check_services`."""
+    check_services(stores, {"QDRANT__URL": None})
+
+
+def check_services(stores: Stores, index: Mapping[str, str | None], *others: type[ServiceSettings]) -> None:
+    """Refuse settings of the services that are wrong.
+
+    Args:
+        stores: what is laid over the user's settings.
+        index: likewise, of the vector index.
+        others: more settings to look at.
+
+    Raises:
+        SettingsInvalid: with all that is wrong.
+        ConfigurationError: an extension is none.
+    """
+    above = {**stores.environment(), **index}
+    check_settings(EmbedderServiceSettings, ApiSettings, WorkerSettings, *extension_settings(), *others, above=above)
 
 
 async def assemble(home: Home, port: int, stores: Stores) -> Sequence[PythonService]:
@@ -28,12 +51,9 @@ async def prepare(home: Home, stores: Stores) -> dict[str, str]:
     """Migrate, choose the model, and return the embedder's settings that say which.
 
     Raises:
-        SettingsInvalid: settings of one of the services are wrong.
         WrongSchema: a newer version has written this data.
         WrongModel: the user asks for another model than the images here are indexed with.
     """
-    ours: dict[str, str | None] = {**stores.environment(), "QDRANT__URL": None}
-    check_settings(EmbedderServiceSettings, ApiSettings, WorkerSettings, above=ours)
     configured = EmbedderServiceSettings().embedder
     try:
         await asyncio.to_thread(upgrade, stores.database_url)

@@ -1,9 +1,9 @@
 """The local stack from top to bottom: data folder, stores, and the services on them."""
 
-import asyncio
-import pkgutil
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Protocol, cast
 
 from rich.markup import escape
 
@@ -18,11 +18,27 @@ from deploy.local.services import PythonService
 from deploy.local.stores import Stores
 from deploy.local.supervisor import Supervisor
 
-Assemble = Callable[[Home, int, Stores], Awaitable[Sequence[PythonService]]]
-"""From the data folder, the public port and the running stores to the services, the public one last. They are started
-at once, as each takes a while to import what it needs, and stopped one after the other, the last first."""
+ASSEMBLY = "deploy.local.assembly"
 
-ASSEMBLY = "deploy.local.assembly:assemble"
+
+class Assembly(Protocol):
+    """What runs on the stores; a module has these functions."""
+
+    def check(self, port: int, stores: Stores) -> None:
+        """Refuse settings that are wrong, before anything runs; `port` is the public one.
+
+        Raises:
+            LikenessError, StackError: in words for the person at the terminal.
+        """
+        ...
+
+    async def assemble(self, home: Home, port: int, stores: Stores) -> Sequence[PythonService]:
+        """Return the services on the running stores, the public one last.
+
+        They are started at once, as each takes a while to import what it needs, and stopped one after the other, the
+        last first.
+        """
+        ...
 
 
 async def run_stack(path: Path, port: int, display: TerminalDisplay, assembly: str = ASSEMBLY) -> None:
@@ -32,9 +48,10 @@ async def run_stack(path: Path, port: int, display: TerminalDisplay, assembly: s
         path: the data folder.
         port: where UI and API listen.
         display: what is going on, for people.
-        assembly: names an `Assemble`. By name, as it is imported while the stores start: SQLAlchemy takes a second.
+        assembly: names an `Assembly`. By name, as importing it takes a second.
 
     Raises:
+        SettingsInvalid: settings are wrong; nothing was started.
         StackError: it can't start, or a service can't be kept running.
     """
     home = Home(path)
@@ -43,22 +60,19 @@ async def run_stack(path: Path, port: int, display: TerminalDisplay, assembly: s
         check_port(port)
         display.say(f"Likeness starts on {escape(str(home.path))}; Ctrl-C stops it.")
         stores = Stores(home)
+        parts = cast("Assembly", import_module(assembly))
+        parts.check(port, stores)
         async with Supervisor(Launcher(home.logs, lock), display) as supervisor:
             # Inside, so that at the end the file goes first: nobody is sent to what is stopping.
             with connection_file(home) as publish:
                 with display.starting():
-                    assemble, _ = await asyncio.gather(_load(assembly), supervisor.start(stores.services))
-                    services = await assemble(home, port, stores)
+                    await supervisor.start(stores.services)
+                    services = await parts.assemble(home, port, stores)
                     # The app's settings name all it talks to.
                     publish({API_URL: url, **stores.environment(), **services[-1].settings})
                     await supervisor.start(*([service] for service in services))
                 _announce(home, services, display)
                 await supervisor.watch()
-
-
-async def _load(assembly: str) -> Assemble:
-    assemble: Assemble = await asyncio.to_thread(pkgutil.resolve_name, assembly)
-    return assemble
 
 
 def _announce(home: Home, services: Sequence[PythonService], display: TerminalDisplay) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from common.db.lifecycle import Claim, Failure, Fence, Release
+from common.db.attempts import Claim, Failure, Fence, Release
 from common.db.models import LOCAL_FOLDER_ID, LOCAL_OWNER_ID, TRIES, EmbeddingModel
 from common.errors import OwnershipLost
 from common.status import ImageStatus

@@ -50,7 +50,7 @@ class FakeEmbedder:
         """See `EmbedderClient.models`."""
         return self.served
 
-    def serving(self, _: str) -> "FakeEmbedder":
+    def serving(self, _: str, __: int) -> "FakeEmbedder":
         """See `EmbedderClient.serving`."""
         return self
 

@@ -54,6 +54,7 @@ async def follow(step: str, stores: Stores, database_url: str, bucket: str, fold
     )
     output, _ = await shell.communicate()
     assert shell.returncode == 0, output.decode()
+    assert b"drop cascades" not in output, "who restores is told nothing that sounds like damage"
 
 
 @pytest.fixture

@@ -106,6 +106,15 @@ async def test_a_lost_connection_frees_the_place(database_url: str, database: Da
         await until_telling(first)
 
 
+async def test_the_server_soon_notices_that_a_host_has_vanished(database: Database) -> None:
+    async with database.read() as session:
+        assert await census.take_place(session)
+        settings = "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout"
+        told = [await session.scalar(text(f"SHOW {name}")) for name in settings]
+        await session.invalidate()
+    assert told == ["15", "5", "3", "30000"], "as the kernel has it"
+
+
 async def holder(database: Database) -> int | None:
     """The server's process that has the lock."""
     async with database.read() as session:

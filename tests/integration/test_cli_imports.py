@@ -1,6 +1,7 @@
 """The command line and images that have no bytes yet."""
 
-from common.db import imports, lifecycle
+from common.db import imports
+from common.db.attempts import LEASE
 from common.db.engine import Database
 from tests.fixtures.cli import Run
 from tests.fixtures.rows import load, new_import, record_import
@@ -17,7 +18,7 @@ async def test_inspect_shows_where_an_import_comes_from_but_no_secrets(run: Run,
 async def test_requeue_has_a_failed_download_tried_again(run: Run, database: Database) -> None:
     image = await record_import(database)
     async with database.begin() as session:
-        owned = await imports.claim(session, lifecycle.LEASE)
+        owned = await imports.claim(session, LEASE)
         assert owned is not None
         await imports.fail(session, owned, "worker-a", "download_failed", "the server answered 404")
     ran = await run("requeue", "--code", "download_failed", "--json")

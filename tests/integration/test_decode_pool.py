@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from prometheus_client import REGISTRY
 
 from common.errors import ImageRejected, ImageUnreadable, InfrastructureError
 from common.imaging import ImageFormat, Preprocess, SizePolicy
@@ -188,18 +189,26 @@ async def test_a_cancelled_image_frees_its_place() -> None:
         await until(lambda: not is_running(pid))
 
 
+def told() -> list[float]:
+    return [REGISTRY.get_sample_value(f"likeness_decode_pool_{name}") or 0 for name in ("size", "in_use", "waiting")]
+
+
 async def test_closing_gives_no_verdict_on_what_is_being_rendered_or_waits() -> None:
+    before = told()
     async with running() as pool:
         tasks = [asyncio.create_task(pool.render(b"sleep", WISHES)) for _ in range(3)]
         await asyncio.sleep(0.1)
+        assert [now - was for now, was in zip(told(), before, strict=True)] == [1, 1, 2]
 
         await pool.close()
+        assert told()[0] == before[0]
 
         assert not decode_children()
         errors = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(error) for error in errors] == [InfrastructureError] * 3
         with pytest.raises(InfrastructureError):
             await pool.render(b"pid", WISHES)
+    assert told() == before
 
 
 async def test_a_pool_that_cannot_start_says_so_and_leaves_nothing() -> None:

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from sqlalchemy import select, text, update
 
 from common.db import criteria, embedding_models, embeddings, fingerprints, lifecycle, likenesses
+from common.db.attempts import Fence
 from common.db.duplicate_models import Content, Likeness
 from common.db.engine import Database
-from common.db.lifecycle import Fence
 from common.db.models import LOCAL_OWNER_ID, EmbeddingModel, Image
-from common.duplicates import Thresholds
+from common.duplicates import DuplicateThresholds
 from common.errors import ImageUnreadable, VectorIndexUnavailable
 from common.imaging import Preprocess
 from common.payloads import payload_of
@@ -49,7 +49,7 @@ from worker.render import Rendered
 from worker.stages.fingerprint import Fingerprint
 from worker.work import Work
 
-THRESHOLDS = Thresholds(near_distance=7, near_score=0.9, similar_score=0.99)
+THRESHOLDS = DuplicateThresholds(near_distance=7, near_score=0.9, similar_score=0.99)
 Vector = NDArray[np.float32]
 
 
@@ -75,7 +75,7 @@ class Bench:
         self.storage = MemoryObjectStore()
         self.decoder = Decoder()
 
-    def worker(self, thresholds: Thresholds = THRESHOLDS) -> Duplicates:
+    def worker(self, thresholds: DuplicateThresholds = THRESHOLDS) -> Duplicates:
         return Duplicates(
             self.database,
             DuplicateSearch(self.database, self.index),
@@ -235,7 +235,7 @@ async def test_another_model_or_other_thresholds_have_all_compared_again(bench: 
     assert list((await bench.likenesses()).values()) == [("near", 0)]
     numbers = {await bench.compared_by(image) for image in images}
 
-    stricter = Thresholds(0, 1.1, 0.99)
+    stricter = DuplicateThresholds(0, 1.1, 0.99)
     await bench.compare_all(bench.worker(stricter))
     assert list((await bench.likenesses()).values()) == [("similar", 0)]
     assert {await bench.compared_by(image) for image in images} == {max(numbers) + 1}

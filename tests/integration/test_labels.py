@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 
 from common.db import images, lifecycle
+from common.db.attempts import Finish
 from common.db.engine import Database
-from common.db.lifecycle import Finish
 from common.db.models import LOCAL_OWNER_ID, Image
 from common.errors import OwnershipLost
 from common.payloads import payload_of

@@ -26,7 +26,7 @@ from deploy.local.ports import LOOPBACK, choose_ports
 from tests.fixtures.fake_service import CRASHES_AT_START
 from tests.fixtures.stack import cut_power
 
-PROGRAM = "import sys; from deploy.local.__main__ import main; sys.exit(main('tests.fixtures.fake_assembly:assemble'))"
+PROGRAM = "import sys; from deploy.local.__main__ import main; sys.exit(main('tests.fixtures.fake_assembly'))"
 DEADLINE_S = 120
 
 

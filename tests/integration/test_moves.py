@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from common import correlation
 from common.db import embeddings, lifecycle
+from common.db.attempts import Claim, Failure, Fence, Release
 from common.db.engine import Database
-from common.db.lifecycle import Claim, Failure, Fence, Release
 from common.db.models import TRIES, EmbeddingModel, Image
 from common.errors import OwnershipLost
 from tests.fixtures.rows import (

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from api.settings import ApiSettings
 from common.db import lifecycle
+from common.db.attempts import LEASE
 from common.db.engine import Database
 from common.storage import S3ObjectStore, object_key
 from common.vectors.base import VectorIndex
@@ -151,7 +152,7 @@ async def test_nothing_is_lost_when_no_hint_arrives(
     ids = await uploaded_ids(client, *[pictures.jpeg(seed=seed) for seed in range(5)])
     async with database.begin() as session:  # one more, whose worker has died
         await session.execute(text("UPDATE images SET next_run_at = now() - interval '1 minute'"))
-        await lifecycle.claim(session, [UUID(ids[0])], "dead", lifecycle.LEASE * -1)
+        await lifecycle.claim(session, [UUID(ids[0])], "dead", LEASE * -1)
     async with open_worker(worker_settings, vectors) as context:
         sweeping = asyncio.create_task(context.sweeper.run())
         states = await settled(client, ids)

@@ -16,13 +16,14 @@ from common.db.inventory import Entry
 from common.db.models import EmbeddingModel
 from common.db.operations import AUDIT, NewOperation, OperationClaim
 from common.errors import ConfigurationError
+from common.metrics import begin_at_zero
 from common.storage import ORIGINALS, THUMBNAILS, ListedObject, ObjectStore, object_key, thumbnail_key
 from common.vectors.base import Collection, VectorIndex
 from worker.audit.images import AuditedModel, Finding, ImageCheck
 from worker.audit.objects import ObjectCheck
 from worker.audit.points import PointCheck
 from worker.audit.repair import Repair
-from worker.audit.report import Mismatch, Report
+from worker.audit.report import Checked, Mismatch, Report
 from worker.audit.schedule import BY_ITSELF, SAMPLE_FOUND
 from worker.audit.walk import walk
 from worker.metrics import AUDIT_CHECKED, AUDITS, LAST_AUDIT, MISMATCHES
@@ -191,6 +192,11 @@ class _Audit:
         checked = self._report.checked
         done = checked.images + self._checked_again + checked.objects + checked.points
         await self._progress.advance(done, self._total)
+
+
+begin_at_zero(AUDITS, BY_ITSELF)
+begin_at_zero(AUDIT_CHECKED, Checked.model_fields)
+begin_at_zero(MISMATCHES, Mismatch, ("yes", "no"))
 
 
 def _count(origin: str, report: Report) -> None:

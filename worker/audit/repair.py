@@ -10,8 +10,8 @@ from uuid import UUID
 import structlog
 
 from common.db import embedding_models, embeddings, indexings, inventory, lifecycle, reembeds, tombstones
+from common.db.attempts import Fence
 from common.db.engine import Database
-from common.db.lifecycle import Fence
 from common.db.model_lock import hold_models
 from common.db.models import EmbeddingModel, Image
 from common.errors import ObjectCorrupt, ObjectNotFound

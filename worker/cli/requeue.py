@@ -13,8 +13,8 @@ from rich.progress import track
 
 from common import jobs
 from common.db import embedding_models, lifecycle, selection
+from common.db.attempts import Fence
 from common.db.engine import Database
-from common.db.lifecycle import Fence
 from common.db.selection import Selection
 from common.errors import QueueUnavailable
 from common.settings import RedisSettings

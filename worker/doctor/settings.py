@@ -1,4 +1,4 @@
-"""What the doctor examines: the services' settings, of the environment or of the running local stack."""
+"""What the doctor examines: the services' settings, as they are set here or by the running local stack."""
 
 import os
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from common.connection_file import API_URL, connection_file, find_connection
 from common.errors import ConfigurationError, SettingsInvalid
+from common.settings_sources import ENVIRONMENT
 from worker.doctor.findings import Diagnosis, Finding, failed, ok, warning
 from worker.local_stack import LocalStack
 from worker.settings import WorkerSettings
@@ -17,7 +18,7 @@ from worker.settings import WorkerSettings
 DEPENDENCY = "settings"
 
 _CHECK = "values"
-_DATABASE_URL = "DATABASE__URL"
+_DATABASE_URL, _DATABASE = "DATABASE__URL", ("database", "url")
 
 
 class Limits(BaseModel):
@@ -62,7 +63,7 @@ class Configuration:
 
 
 def read_configuration() -> Configuration:
-    """Read the environment and, where it names no database, the local stack's connection file."""
+    """Read the settings and, where they name no database, the local stack's connection file."""
     try:
         settings = DoctorSettings()
         local = find_connection()
@@ -72,12 +73,20 @@ def read_configuration() -> Configuration:
         problem = failed(_CHECK, str(error), "Correct what it names, or run this as the user who started the services.")
         return Configuration(Diagnosis(DEPENDENCY, "", [problem]))
     file = connection_file()
+    places = tuple(dict.fromkeys(settings.places.values()))
     if local.get(_DATABASE_URL) == settings.database.url.get_secret_value():
-        source = ok(_CHECK, f"read from the environment and from {file}: a local stack runs there")
+        source = ok(_CHECK, f"read from {_list(*places, str(file))}: a local stack runs there")
         api_url = os.environ.get(API_URL) or local.get(API_URL)
         return Configuration(Diagnosis(DEPENDENCY, "local stack", [source]), settings, api_url, file.parent)
-    source = ok(_CHECK, "read from the environment") if "database" in settings.model_fields_set else _DEFAULTS
-    return Configuration(Diagnosis(DEPENDENCY, "environment", [source]), settings, os.environ.get(API_URL) or None)
+    source = ok(_CHECK, f"read from {_list(*places)}") if _DATABASE in settings.places else _DEFAULTS
+    target = ", ".join(places) or "defaults"
+    return Configuration(Diagnosis(DEPENDENCY, target, [source]), settings, os.environ.get(API_URL) or None)
+
+
+def _list(*places: str) -> str:
+    """Return places in words, as they are read: the first goes first."""
+    named = ["the environment" if place == ENVIRONMENT else place for place in places]
+    return ", then ".join(named)
 
 
 _DEFAULTS = warning(

@@ -20,7 +20,7 @@ from sqlalchemy import select
 from common.db import criteria, embedding_models, fingerprints, likenesses
 from common.db.engine import Database
 from common.db.models import EmbeddingModel, Image
-from common.duplicates import Thresholds
+from common.duplicates import DuplicateThresholds
 from common.errors import InfrastructureError
 from common.status import ImageStatus
 from worker.duplicates.rehash import Rehash
@@ -46,7 +46,13 @@ class Duplicates:
     """Compares each image with its owner's others, once after it is `done` and again when the criteria change."""
 
     def __init__(
-        self, database: Database, search: DuplicateSearch, rehash: Rehash, thresholds: Thresholds, *, interval_s: float
+        self,
+        database: Database,
+        search: DuplicateSearch,
+        rehash: Rehash,
+        thresholds: DuplicateThresholds,
+        *,
+        interval_s: float,
     ) -> None:
         """Create the loop of one worker.
 

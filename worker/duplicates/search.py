@@ -17,7 +17,7 @@ from common.db import embeddings, fingerprints
 from common.db.engine import Database
 from common.db.likenesses import Pair
 from common.db.models import EmbeddingModel, Image
-from common.duplicates import Thresholds, Tier
+from common.duplicates import DuplicateThresholds, Tier
 from common.vectors.base import Collection, Filter, VectorIndex
 
 CANDIDATES = 64
@@ -39,7 +39,7 @@ class _Known:
     vectors: Mapping[str, Vector]
     hashes: Mapping[str, int | None]
 
-    def compare(self, one: str, other: str, thresholds: Thresholds) -> Pair | None:
+    def compare(self, one: str, other: str, thresholds: DuplicateThresholds) -> Pair | None:
         """Return the pair if it is one; without both vectors, nothing can be said."""
         if one not in self.vectors or other not in self.vectors:
             return None
@@ -59,7 +59,7 @@ class DuplicateSearch:
         self._turns = asyncio.Semaphore(_QUERIES_AT_ONCE)
 
     async def find_pairs(
-        self, owner_id: UUID, images: Sequence[Image], model: EmbeddingModel, thresholds: Thresholds
+        self, owner_id: UUID, images: Sequence[Image], model: EmbeddingModel, thresholds: DuplicateThresholds
     ) -> list[Pair]:
         """Return what the contents of some of an owner's images look like.
 
@@ -90,7 +90,7 @@ class DuplicateSearch:
         known: _Known,
         wanted: Sequence[str],
         model: EmbeddingModel,
-        thresholds: Thresholds,
+        thresholds: DuplicateThresholds,
     ) -> dict[str, set[str]]:
         collection = Collection(model.collection, model.dim)
         await self._vectors.ensure(collection)
@@ -119,7 +119,7 @@ class DuplicateSearch:
         }
 
     async def _find_by_hash(
-        self, owner_id: UUID, hashes: Mapping[str, int | None], wanted: Sequence[str], thresholds: Thresholds
+        self, owner_id: UUID, hashes: Mapping[str, int | None], wanted: Sequence[str], thresholds: DuplicateThresholds
     ) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {sha256: set() for sha256 in wanted}
         async with self._database.begin() as session:

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 
 from common.budget import Budget
-from common.db.lifecycle import Claim
+from common.db.attempts import Claim
 from common.db.models import Image
 from common.errors import ObjectCorrupt
 from common.storage import ObjectStore

@@ -38,7 +38,9 @@ class ZeroShot:
         """Keep the labels of the image, instead of those of an earlier run."""
         if work.vector is None:
             raise RuntimeError("`embed` has not run")
-        classifier = await self._classifier_of(self._context.embedder.serving(label(work.active)))
+        model = work.active
+        client = self._context.embedder.serving(label(model), model.preprocess_version)
+        classifier = await self._classifier_of(client)
         found = select(classifier.score(work.vector), threshold=self._settings.threshold, most=self._settings.max)
         await self._context.labels.keep(work, self.name, found, hide=bool(found) if self._hides else None)
 

@@ -1,4 +1,7 @@
-"""`make demo`: draw pictures, upload them, wait until they are searchable, search them, and check the results."""
+"""`make demo`: draw pictures, upload them, wait until they are searchable, search them, and check the results.
+
+`LIKENESS_URL` names the API to use; otherwise it is that of the local stack, which is started if it does not run.
+"""
 
 import asyncio
 import signal
@@ -14,6 +17,7 @@ from rich.table import Table
 from common.api_client import ApiClient, Hits, ImageState, for_each
 from common.errors import LikenessError
 from common.status import ImageStatus
+from deploy.arguments import take_none
 from deploy.local.demo.checks import TOP, check_search, check_settled, check_similar
 from deploy.local.demo.pictures import ALSO_WANTED, PER_SCENE, PICTURES, TAG, WANTED, Group, draw_groups
 from deploy.local.demo.stack import serving_stack
@@ -137,4 +141,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    take_none("deploy.local.demo", __doc__)
     sys.exit(main())

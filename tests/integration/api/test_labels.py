@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from common.db import lifecycle
+from common.db.attempts import Fence
 from common.db.engine import Database
-from common.db.lifecycle import Fence
 from common.vectors.base import VectorIndex
 from embedder.demo.scenes import Scene
 from tests.fixtures.rows import load

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 from uuid import UUID
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 
 from common.db import operations
@@ -16,6 +17,7 @@ from common.errors import StorageUnavailable
 from common.payloads import payload_of
 from common.vectors.base import Point
 from tests.fixtures.auditing import Collected, vector_of
+from tests.fixtures.counting import counted_errors
 from worker import operations as operations_module
 from worker.audit.schedule import INDEX_CAME_BACK, NIGHTLY, SAMPLE_FOUND, AuditSchedule
 from worker.operations import Operations, Outcome, Progress
@@ -63,6 +65,10 @@ async def origins(database: Database) -> list[str]:
         return list(await session.scalars(text("SELECT origin FROM operations ORDER BY created_at, origin")))
 
 
+def ended(outcome: str) -> float:
+    return REGISTRY.get_sample_value("likeness_operations_total", {"kind": AUDIT, "outcome": outcome}) or 0
+
+
 async def any_asked_for(database: Database) -> bool:
     return bool(await origins(database))
 
@@ -87,15 +93,20 @@ async def test_an_outage_puts_it_back_and_costs_no_try(database: Database) -> No
         raise StorageUnavailable("object store: it is down")
 
     operation_id = await start(database)
-    assert await loop(database, away).run_next()
+    postponed, done = ended("postponed"), ended("done")
+    with counted_errors("worker") as errors:
+        assert await loop(database, away).run_next()
+    assert errors == {("infrastructure", "storage_unavailable"): 1}
+    assert ended("postponed") == postponed + 1
     row = await load(database, operation_id)
     assert (row.status, row.error, row.tries_left) == ("queued", "object store: it is down", TRIES)
     assert not await loop(database).run_next(), "it waits a little"
     async with database.begin() as session:
         await session.execute(text("UPDATE operations SET next_run_at = now()"))
     assert await loop(database).run_next()
-    ended = await load(database, operation_id)
-    assert (ended.status, ended.error, ended.attempt) == ("done", None, 2)
+    row = await load(database, operation_id)
+    assert (row.status, row.error, row.attempt) == ("done", None, 2)
+    assert ended("done") == done + 1
 
 
 async def test_a_defect_fails_it_in_the_end(database: Database) -> None:
@@ -103,6 +114,7 @@ async def test_a_defect_fails_it_in_the_end(database: Database) -> None:
         raise RuntimeError("a defect")
 
     operation_id = await start(database)
+    failed = ended("failed")
     for _ in range(TRIES):
         assert await loop(database, broken).run_next()
         async with database.begin() as session:
@@ -110,7 +122,18 @@ async def test_a_defect_fails_it_in_the_end(database: Database) -> None:
     row = await load(database, operation_id)
     assert row.status == "failed"
     assert "RuntimeError" in (row.error or "")
+    assert ended("failed") == failed + 1
     assert not await loop(database, broken).run_next()
+
+
+async def test_one_that_killed_its_workers_is_counted_as_failed(database: Database) -> None:
+    await start(database)
+    async with database.begin() as session:
+        assert await operations.claim(session, [AUDIT], "dying") is not None
+        await session.execute(text("UPDATE operations SET tries_left = 0, lease_until = now() - interval '1 s'"))
+    failed = ended("failed")
+    assert not await loop(database).run_next()
+    assert ended("failed") == failed + 1
 
 
 async def test_a_worker_that_stops_puts_back_what_it_is_at(database: Database) -> None:

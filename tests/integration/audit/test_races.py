@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 
 from common.db import images, lifecycle
+from common.db.attempts import Fence, Finish
 from common.db.images import NewImage
-from common.db.lifecycle import Finish
 from common.db.models import LOCAL_OWNER_ID, Image
 from common.payloads import payload_of
 from common.purge import Purge
@@ -101,7 +101,7 @@ async def test_an_image_that_another_attempt_has_finished_meanwhile_is_not_redon
 
     async def meddle() -> None:
         async with collected.database.begin() as session:
-            await lifecycle.redo(session, [lifecycle.Fence(image.id, image.attempt)], "other", "thumbnail_missing")
+            await lifecycle.redo(session, [Fence(image.id, image.attempt)], "other", "thumbnail_missing")
         async with collected.database.begin() as session:
             (claim,) = await lifecycle.claim(session, [image.id], "other")
             await lifecycle.advance(session, [claim.fence])

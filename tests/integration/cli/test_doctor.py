@@ -125,7 +125,10 @@ async def setup(
 
 @asynccontextmanager
 async def _beating(stores: Stores, breakers: Breakers) -> AsyncIterator[None]:
-    """Have a worker tell that it lives."""
+    """Have a worker tell that it lives, and none of those that other tests have killed seconds ago."""
+    async with connected(stores.redis_url) as redis:
+        for other in await redis.keys("likeness:worker:*"):
+            await redis.delete(other)
     task = asyncio.create_task(
         beat(jobs.create_redis(RedisSettings(url=SecretStr(stores.redis_url))), WORKER, breakers)
     )

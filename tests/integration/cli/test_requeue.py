@@ -7,9 +7,9 @@ from sqlalchemy import text
 
 from common import jobs
 from common.db import images, lifecycle
+from common.db.attempts import Failure
 from common.db.embedding_models import label
 from common.db.engine import Database
-from common.db.lifecycle import Failure
 from common.settings import RedisSettings
 from deploy.local.stores import Stores
 from tests.fixtures.cli import Run

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import text
 
 from common.db import images, lifecycle
+from common.db.attempts import LEASE, Failure
 from common.db.engine import Database
 from common.db.images import GRACE, ImageFilter, NewImage
-from common.db.lifecycle import Failure
 from common.db.models import LOCAL_FOLDER_ID, LOCAL_OWNER_ID, Image, Tombstone
 from common.errors import NotFound
 from tests.fixtures.rows import (
@@ -149,7 +149,7 @@ async def test_delete_leaves_a_tombstone_until_no_worker_can_be_at_it(database: 
         assert GRACE - timedelta(minutes=1) < stone.purge_after - now <= GRACE
         with pytest.raises(NotFound):
             await images.delete(session, LOCAL_OWNER_ID, image.id)
-    assert GRACE > lifecycle.LEASE
+    assert GRACE > LEASE
 
 
 async def test_another_owners_image_is_not_there(database: Database) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db import images, imports, inventory, lifecycle, overview
+from common.db.attempts import Failure
 from common.db.engine import Database
 from common.db.imports import Download, DownloadClaim, NewImport
 from common.db.models import LOCAL_FOLDER_ID, LOCAL_OWNER_ID, TRIES, Image, Tombstone
@@ -207,7 +208,7 @@ async def test_requeued_without_bytes_it_is_downloaded_again_and_with_them_proce
     async with database.begin() as session:
         await keep(session, again)
         (work,) = await lifecycle.claim(session, [image.id], "worker-a")
-        await lifecycle.fail(session, [lifecycle.Failure(work.fence, "image_corrupt", "broken")])
+        await lifecycle.fail(session, [Failure(work.fence, "image_corrupt", "broken")])
         await lifecycle.requeue(session, [image.id], "tester")
     assert (await load(database, image.id)).status == "pending"
 

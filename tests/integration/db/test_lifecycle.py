@@ -10,9 +10,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from common.db import images, lifecycle
+from common.db.attempts import LEASE, Claim, Failure, Fence, Finish, Release
 from common.db.engine import Database
 from common.db.images import NewImage
-from common.db.lifecycle import Claim, Failure, Fence, Finish, Release
 from common.db.models import LOCAL_FOLDER_ID, LOCAL_OWNER_ID, TRIES, Image
 from common.status import ImageStatus, can_claim, can_move
 
@@ -35,7 +35,7 @@ async def pending_images(database: Database, number: int) -> list[UUID]:
     return ids
 
 
-async def claim(database: Database, ids: list[UUID], lease: timedelta = lifecycle.LEASE) -> list[Claim]:
+async def claim(database: Database, ids: list[UUID], lease: timedelta = LEASE) -> list[Claim]:
     async with database.begin() as session:
         return await lifecycle.claim(session, ids, "worker-a", lease)
 
@@ -115,7 +115,7 @@ async def test_moves_are_exactly_those_of_the_state_machine(
 ) -> None:
     (image_id,) = await pending_images(database, 1)
     (owned,) = await claim(database, [image_id])
-    await set_status(database, image_id, current, lease=lifecycle.LEASE)
+    await set_status(database, image_id, current, lease=LEASE)
     async with database.begin() as session:
         moved = await MOVES[target](session, [owned])
     # Fenced moves start from leased states alone; `created` and `error` have moves of their own.
@@ -230,7 +230,7 @@ async def test_requeue_restores_the_tries_and_keeps_the_fence(database: Database
 @pytest.mark.parametrize("current", list(ImageStatus))
 async def test_only_what_is_done_is_redone(database: Database, current: ImageStatus) -> None:
     (image_id,) = await pending_images(database, 1)
-    await set_status(database, image_id, current, lease=lifecycle.LEASE)
+    await set_status(database, image_id, current, lease=LEASE)
     async with database.begin() as session:
         assert await lifecycle.redo(session, [Fence(image_id, 2)], "auditor", "thumbnail_missing") == {}
         moved = await lifecycle.redo(session, [Fence(image_id, 1)], "auditor", "thumbnail_missing")

@@ -4,6 +4,7 @@ from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
 from common.db import lifecycle
+from common.db.attempts import LEASE, Finish
 from common.db.engine import Database
 from common.settings import DatabaseSettings
 from tests.fixtures.rows import activate_model, new_image, record, record_pending
@@ -39,7 +40,7 @@ async def test_a_claim_tells_how_long_its_image_was_due(database: Database) -> N
     await activate_model(database)
     (row,) = await record_pending(database, new_image())
     async with database.begin() as session:
-        (claim,) = await lifecycle.claim(session, [row.id], "tests", lease=-lifecycle.LEASE)
+        (claim,) = await lifecycle.claim(session, [row.id], "tests", lease=-LEASE)
     assert claim.waited_s is not None
     assert claim.waited_s >= 0
     async with database.begin() as session:
@@ -55,7 +56,7 @@ async def test_only_the_first_time_is_an_image_new(database: Database) -> None:
         async with database.begin() as session:
             (claim,) = await lifecycle.claim(session, [row.id], "tests")
             await lifecycle.advance(session, [claim.fence])
-            finish = lifecycle.Finish(claim.fence, claim.payload_version, (model.id,))
+            finish = Finish(claim.fence, claim.payload_version, (model.id,))
             new.append((await lifecycle.finish(session, [finish]))[row.id].first_done_s is not None)
             await lifecycle.redo(session, [claim.fence], "tests", "vector_missing")
     assert new == [True, False]

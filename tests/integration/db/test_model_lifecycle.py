@@ -17,9 +17,9 @@ from common.db import (
     operations,
     reembeds,
 )
+from common.db.attempts import Claim, Fence, Finish
 from common.db.embedding_models import find_trial, label
 from common.db.engine import Database
-from common.db.lifecycle import Claim, Finish
 from common.db.models import TRIES, EmbeddingModel, Image, Indexing, Operation
 from common.db.operations import REEMBED
 from common.errors import Conflict, InfrastructureError, NotFound
@@ -112,7 +112,7 @@ async def test_what_an_image_done_again_is_not_in_any_more_is_forgotten(
     (image,) = await record_done(database, new_image())
     assert await indexed(database, image) == {active.id, building.id}
     async with database.begin() as session:
-        await lifecycle.redo(session, [lifecycle.Fence(image.id, image.attempt)], "tests", "thumbnail_missing")
+        await lifecycle.redo(session, [Fence(image.id, image.attempt)], "tests", "thumbnail_missing")
     assert await finish(database, await claimed(database, image), active) == (True, (building.id,))
     assert await indexed(database, image) == {active.id}
 
@@ -207,7 +207,7 @@ async def test_images_that_changed_since_their_points_were_written_are_not_noted
     async with database.begin() as session:
         await indexings.remove(session, building.id, [row.id for row in rows])
         await images.edit(session, edited.owner_id, edited.id, {"category": "hats"})
-        await lifecycle.redo(session, [lifecycle.Fence(redone.id, redone.attempt)], "tests", "thumbnail_missing")
+        await lifecycle.redo(session, [Fence(redone.id, redone.attempt)], "tests", "thumbnail_missing")
         await images.delete(session, deleted.owner_id, deleted.id)
     async with database.begin() as session:
         assert await indexings.add(session, building.id, rows) == {kept.id}

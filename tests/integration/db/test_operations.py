@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from common.db import operations
+from common.db.attempts import LEASE
 from common.db.engine import Database
-from common.db.lifecycle import LEASE
 from common.db.models import TRIES, Operation
 from common.db.operations import AUDIT, NewOperation, OperationClaim
 from common.errors import NotFound

@@ -9,6 +9,7 @@ from fastapi import Body, FastAPI, Query
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from structlog.testing import capture_logs
 
 from api.errors import RETRY_AFTER_S, add_error_handlers, status_of
 from common import errors
@@ -41,6 +42,7 @@ from common.errors import (
     VectorIndexRefused,
     VectorIndexUnavailable,
 )
+from tests.fixtures.counting import counted_errors
 
 # The contract (architecture, section 5), class by class: whoever adds an error says here what clients see.
 CONTRACT: dict[type[LikenessError], int] = {
@@ -186,4 +188,20 @@ async def test_an_http_exception_keeps_its_headers(failing: Failing) -> None:
 
 async def test_a_client_that_has_gone_is_no_defect(failing: Failing) -> None:
     failing.error = ClientDisconnect
-    assert_problem(await failing.client.get("/fail"), 400, "client_gone")
+    with capture_logs() as logs:
+        assert_problem(await failing.client.get("/fail"), 400, "client_gone")
+    assert [(line["event"], "/fail" in str(line)) for line in logs] == [("client_gone", False)], "paths are in no log"
+
+
+async def test_what_is_refused_before_any_code_of_ours_sees_it_is_counted(failing: Failing) -> None:
+    with counted_errors("api") as counted:
+        await failing.client.post("/thing", json={"other": 1})
+        await failing.client.get("/nowhere")
+        await failing.client.delete("/fail")
+        failing.error = ClientDisconnect
+        await failing.client.get("/fail")
+        failing.error = lambda: HTTPException(418)
+        await failing.client.get("/fail")
+    assert counted == {
+        ("request", code): 1 for code in ("invalid_request", "not_found", "method_not_allowed", "client_gone", "other")
+    }

@@ -6,10 +6,10 @@ import pytest
 
 from api.examples import Example
 from api.good_matches import good_score, require_good
-from common.calibration import Thresholds
+from common.calibration import ScoreThresholds
 from common.errors import Conflict, InvalidInput
 
-THRESHOLDS = Thresholds(near_duplicate=0.9, similar=0.7, text_match=0.25)
+THRESHOLDS = ScoreThresholds(near_duplicate=0.9, similar=0.7, text_match=0.25)
 
 
 def test_texts_and_images_have_their_own() -> None:

@@ -13,6 +13,7 @@ from api.settings import CacheSettings
 from api.vector_cache import VectorCache
 from common.db.models import EmbeddingModel
 from common.embedder_client import EmbedderClient
+from common.embedding import ModelInfo
 from common.errors import ConfigurationError, EmbedderUnavailable, ImageUnreadable, UnknownModel
 from common.settings import EmbedderClientSettings
 from tests.fixtures.rows import model_info, unit_vector
@@ -24,6 +25,8 @@ class Embedder:
     def __init__(self) -> None:
         self.served = model_info()
         self.asked: list[list[str]] = []
+        self.then: ModelInfo | None = None
+        """What it serves once it has said what it serves."""
         self.down = False
         self.may_answer = asyncio.Event()
         self.may_answer.set()
@@ -33,8 +36,12 @@ class Embedder:
             return httpx.Response(503, json={"code": "embedder_unavailable", "detail": "scripted"})
         if request.url.params["model"] != self.served.label:
             return httpx.Response(404, json={"code": "unknown_model", "detail": "scripted"})
+        if request.url.params["preprocess_version"] != str(self.served.preprocess_version):
+            return httpx.Response(404, json={"code": "unknown_model", "detail": "another version"})
         if request.url.path == "/model":
-            return httpx.Response(200, json=self.served.model_dump())
+            answer = httpx.Response(200, json=self.served.model_dump())
+            self.served = self.then or self.served
+            return answer
         inputs = json.loads(request.content)["texts"] if "text" in request.url.path else [request.content.decode()]
         self.asked.append(inputs)
         await self.may_answer.wait()
@@ -135,7 +142,7 @@ async def test_another_models_vector_never_comes_under_this_ones_name(
     known = await vectors.of_texts(model, ["a"])
     for other, error in (
         (model_info(pretrained="others"), UnknownModel),
-        (model_info(preprocess_version=2), ConfigurationError),
+        (model_info(preprocess_version=2), UnknownModel),
         (model_info(dim=8), ConfigurationError),
     ):
         embedder.served = other
@@ -145,3 +152,14 @@ async def test_another_models_vector_never_comes_under_this_ones_name(
     embedder.served = model_info()
     await vectors.of_texts(model, ["new"])
     assert embedder.asked == [["a"], ["new"]]
+
+
+async def test_no_vector_of_an_embedder_that_has_just_been_replaced_is_kept(
+    vectors: QueryVectors, embedder: Embedder, model: EmbeddingModel
+) -> None:
+    embedder.then = model_info(preprocess_version=2)
+    with pytest.raises(UnknownModel, match="another version"):
+        await vectors.of_texts(model, ["a"])
+    embedder.served, embedder.then = model_info(), None
+    await vectors.of_texts(model, ["a"])
+    assert embedder.asked == [["a"]], "the first time, nothing was embedded"

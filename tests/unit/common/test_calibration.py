@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from common.calibration import Thresholds, separate
+from common.calibration import ScoreThresholds, separate
 
 
 def test_between_two_heaps_the_middle() -> None:
@@ -25,4 +25,4 @@ def test_where_all_are_equal_there_is_one_answer() -> None:
 
 def test_thresholds_are_in_order() -> None:
     with pytest.raises(ValidationError):
-        Thresholds(near_duplicate=0.5, similar=0.6, text_match=0.2)
+        ScoreThresholds(near_duplicate=0.5, similar=0.6, text_match=0.2)

@@ -89,3 +89,13 @@ def test_who_has_it_served_may_tidy_up_after_it(ended_at_once: list[int]) -> Non
 
     assert drain.began
     assert ended_at_once == []
+
+
+def test_what_can_not_start_ends_with_the_status_of_all_services() -> None:
+    async def app(_: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": ""})
+
+    with pytest.raises(SystemExit) as ended:
+        serve(app, Drain(), 0, host="127.0.0.1", port=0, lifespan="on")
+    assert ended.value.code == 1

@@ -3,9 +3,9 @@ import random
 import pytest
 
 from common.db.fingerprints import MAX_CERTAIN_DISTANCE, probes, to_signed
-from common.duplicates import Thresholds, Tier
+from common.duplicates import DuplicateThresholds, Tier
 
-THRESHOLDS = Thresholds(near_distance=8, near_score=0.8, similar_score=0.9)
+THRESHOLDS = DuplicateThresholds(near_distance=8, near_score=0.8, similar_score=0.9)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_a_pair_is_in_one_tier_at_most(distance: int | None, score: float, tier:
 
 def test_no_score_below_the_least_makes_a_pair() -> None:
     assert THRESHOLDS.tier(0, THRESHOLDS.least_score - 0.01) is None
-    assert Thresholds(8, 0.95, 0.9).least_score == 0.9
+    assert DuplicateThresholds(8, 0.95, 0.9).least_score == 0.9
 
 
 def test_hashes_that_differ_in_few_bits_share_a_probe() -> None:

@@ -41,8 +41,8 @@ def vector(label: str = "m/p", numbers: tuple[float, float] = (0.6, 0.8)) -> htt
     return httpx.Response(200, content=np.array(numbers, dtype="<f4").tobytes(), headers=headers)
 
 
-def problem(status: int, code: str, **headers: str) -> httpx.Response:
-    return httpx.Response(status, json={"code": code, "detail": f"about {code}"}, headers=headers)
+def problem(status: int, code: str, detail: str = "", **headers: str) -> httpx.Response:
+    return httpx.Response(status, json={"code": code, "detail": detail or f"about {code}"}, headers=headers)
 
 
 class Process:
@@ -52,6 +52,7 @@ class Process:
         self.models = [MODEL]
         self.ready = True
         self.reachable = True
+        self.heeds_versions = True
         self.asked: list[httpx.Request] = []
         self.answer: Answer = self._answer
 
@@ -63,6 +64,9 @@ class Process:
             return httpx.Response(200, json={"status": status, "detail": f"it is {status}", "model": self.models[0]})
         if request.url.path == "/models":
             return httpx.Response(200, json={"default": "m/p", "models": self.models})
+        served = self.models[0]["preprocess_version"]
+        if self.heeds_versions and request.url.params.get("preprocess_version", f"{served}") != f"{served}":
+            return problem(404, "unknown_model", f"served by preprocess version {served}")
         if request.url.path == "/model":
             return httpx.Response(200, json=self.models[0])
         self.asked.append(request)
@@ -342,28 +346,53 @@ async def test_a_model_counts_if_one_serves_it(cluster: Cluster) -> None:
     assert [model.label for model in await cluster.client.models()] == ["m/p", "m/q"]
 
 
-async def test_who_serves_another_version_of_the_model_is_never_asked(cluster: Cluster) -> None:
+async def test_who_serves_another_version_of_the_model_embeds_nothing(cluster: Cluster) -> None:
     cluster.two.models = [MODEL | {"preprocess_version": 2}]
-    (model,) = await cluster.client.models()
-    assert model.preprocess_version == 1
-    await cluster.embed(20)
+    with capture_logs() as logs:
+        await cluster.embed(20)
+    assert [line["address"] for line in logs if line["event"] == "embedder_left_out"] == ["http://two"]
+    assert (len(cluster.one.asked), cluster.two.asked) == (20, [])
+
     cluster.one.dies()
-    with pytest.raises(EmbedderUnavailable):
-        await cluster.embed()
+    for _ in range(FAILURES):
+        with pytest.raises(EmbedderUnavailable):
+            await cluster.embed()
     cluster.one.says(lambda: problem(404, "unknown_model"))
     for _ in range(2):  # the second time, nobody is known to serve it
         with pytest.raises(UnknownModel):
             await cluster.embed()
     assert cluster.two.asked == []
 
-    with capture_logs() as logs:
-        await cluster.client.models()
-    assert [line["address"] for line in logs] == ["http://one"], "the other is as it was, which has been told"
 
-    cluster.one.says(vector)
-    cluster.two.models, cluster.one.ready = [MODEL], True
-    await cluster.client.models()
-    await cluster.embed()
+async def test_who_serves_another_version_is_asked_again_after_a_while(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.embedder_address._LEFT_OUT_S", 0.0)
+    cluster.two.models = [MODEL | {"preprocess_version": 2}]
+    await cluster.embed(20)
+    cluster.two.models = [MODEL]
+    await cluster.embed(100)
+    assert cluster.two.asked, "nobody has told the client that it serves this version now"
+
+
+async def test_both_versions_are_known_and_each_is_had_from_its_own(cluster: Cluster) -> None:
+    cluster.one.models = [MODEL | {"preprocess_version": 2}]
+    assert [model.preprocess_version for model in await cluster.client.models()] == [2, 1]
+    for version, process in ((1, cluster.two), (2, cluster.one)):
+        client = cluster.client.serving("m/p", version)
+        assert (await client.model()).preprocess_version == version
+        cluster.one.asked, cluster.two.asked = [], []
+        for _ in range(10):
+            await client.encode_pixels([IMAGE])
+        assert (len(process.asked), len(cluster.one.asked + cluster.two.asked)) == (10, 10)
+
+
+async def test_an_embedder_that_overlooks_the_version_is_found_out(cluster: Cluster) -> None:
+    for process in cluster.processes.values():
+        process.heeds_versions = False
+        process.models = [MODEL | {"preprocess_version": 2}]
+    with pytest.raises(UnknownModel, match="version 2, not 1"):
+        await cluster.client.serving("m/p", 1).model()
 
 
 async def test_models_are_known_while_one_is_down(cluster: Cluster) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import structlog
+from opentelemetry.util.re import parse_env_headers
 
 from common.log import configure_logging
 from common.settings import LogSettings
@@ -127,3 +128,11 @@ def test_configuring_twice_says_everything_once(capsys: pytest.CaptureFixture[st
     configure_logging(JSON)
     logging.getLogger("theirs").info("once")
     assert len(lines(capsys)) == 1
+
+
+def test_a_collectors_headers_that_can_not_be_read_are_not_quoted(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(JSON)
+    assert parse_env_headers("api-key hush", liberal=True) == {}
+    (line,) = lines(capsys)
+    assert line["event"].startswith("Header format invalid!")
+    assert "hush" not in str(line)

@@ -134,6 +134,20 @@ async def test_a_further_model_that_cant_be_loaded_leaves_the_default_to_be_serv
     assert [model.label for model in models] == ["large/seed-0"]
 
 
+async def test_another_version_of_preprocessing_than_is_asked_for_answers_nobody(serve: Serve) -> None:
+    async with serve(load, model="large") as served:
+        await served.wait_for("ready")
+        (model,) = await served.client.models()
+        here = served.client.serving(model.label, model.preprocess_version)
+        await here.encode_texts(["a"])
+        elsewhere = served.client.serving(model.label, model.preprocess_version + 1)
+        elsewhere.pin(model.model_copy(update={"preprocess_version": model.preprocess_version + 1}))
+        with pytest.raises(UnknownModel, match="run the same release"):
+            await elsewhere.encode_texts(["a"])
+        with pytest.raises(UnknownModel, match="run the same release"):
+            await elsewhere.model()
+
+
 async def test_trouble_of_one_model_is_named(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embedder.canary._FRESH_S", 0)
     small = FakeClipModel(name="small")

@@ -21,6 +21,7 @@ from common.embedding import (
 from common.imaging import Preprocess, model_pixels
 from common.settings import ImagePolicy
 from tests.fakes.clip_model import DIM, SIZE, FakeClipModel
+from tests.fixtures.counting import counted_errors
 from tests.unit.embedder.conftest import Serve, Served
 
 
@@ -223,11 +224,15 @@ async def test_bodies_are_cut_off_at_their_limit_declared_or_not(serve: Serve) -
     async with serve(upload=ImagePolicy(max_file_bytes=1_000)) as served:
         await served.wait_for("ready")
         headers = {"Content-Type": "image/png"}
-        declared = await served.http.post("/encode", content=bytes(200_000), headers=headers)
-        streamed = await served.http.post("/encode", content=chunks(), headers=headers)
-        json = await served.http.post("/encode/text", content=chunks(), headers={"Content-Type": "application/json"})
-        elsewhere = await served.http.post("/nowhere", content=bytes(200_000))
+        with counted_errors("embedder") as counted:
+            declared = await served.http.post("/encode", content=bytes(200_000), headers=headers)
+            streamed = await served.http.post("/encode", content=chunks(), headers=headers)
+            json = await served.http.post(
+                "/encode/text", content=chunks(), headers={"Content-Type": "application/json"}
+            )
+            elsewhere = await served.http.post("/nowhere", content=bytes(200_000))
 
+    assert counted == {("request", "body_too_large"): 3, ("request", "invalid_input"): 1}
     assert_problem(declared, 413, "body_too_large")
     assert_problem(streamed, 413, "body_too_large")
     assert json.status_code == 422  # shorter than its limit, and no JSON
@@ -249,8 +254,10 @@ async def test_bodies_have_a_bounded_amount_of_memory_together(serve: Serve) -> 
             served.http.post("/encode", content=slowly(), headers=headers | {"Content-Length": "150000"})
         )
         await held.wait()
-        declared = await served.http.post("/encode", content=bytes(150_000), headers=headers)
-        streamed = await served.http.post("/encode", content=slowly(), headers=headers)
+        with counted_errors("embedder") as counted:
+            declared = await served.http.post("/encode", content=bytes(150_000), headers=headers)
+            streamed = await served.http.post("/encode", content=slowly(), headers=headers)
+        assert counted == {("overload", "overloaded"): 2}
         text = await served.http.post("/encode/text", json={"texts": ["people wait for this"]})
         go_on.set()
         await slow
@@ -348,14 +355,15 @@ async def test_work_whose_caller_has_gone_is_dropped(serve: Serve, model: FakeCl
         busy = asyncio.create_task(served.client.encode_pixels(list(random_pixels(1))))
         await asyncio.to_thread(model.entered.wait)
         headers = pixel_headers(1) | {TIMEOUT_HEADER: "1"}
-        late = asyncio.create_task(
-            served.http.post("/encode/pixels", content=random_pixels(1).tobytes(), headers=headers)
-        )
-        await asyncio.sleep(0.1)
-        model.gate.set()
-        await busy
-
-        assert_problem(await late, 504, "deadline_exceeded")
+        with counted_errors("embedder") as counted:
+            late = asyncio.create_task(
+                served.http.post("/encode/pixels", content=random_pixels(1).tobytes(), headers=headers)
+            )
+            await asyncio.sleep(0.1)
+            model.gate.set()
+            await busy
+            assert_problem(await late, 504, "deadline_exceeded")
+        assert counted == {("overload", "deadline_exceeded"): 1}
     assert model.batches == [("image", 1)]
 
 

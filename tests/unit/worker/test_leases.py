@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 import structlog
 
-from common.db.lifecycle import Fence
+from common.db.attempts import Fence
 from common.errors import DatabaseUnavailable
 from tests.fakes.moves import FakeMoves
 from worker.leases import Leases

@@ -55,6 +55,22 @@ async def test_a_model_that_is_not_served_has_not_every_image_ask() -> None:
     assert await served.find(row(SECOND)) == SECOND
 
 
+async def test_of_embedders_of_two_releases_those_of_this_one_count() -> None:
+    newer = model_info(preprocess_version=PREPROCESS_VERSION + 1)
+    served = served_by(Embedder(newer, model_info(), newer))
+    assert await served.find(row(model_info())) == model_info()
+
+
+async def test_it_asks_again_where_another_version_was_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.served._ASK_AGAIN_S", 0.0)
+    embedder = Embedder(model_info(preprocess_version=PREPROCESS_VERSION + 1))
+    served = served_by(embedder)
+    with pytest.raises(UnknownModel, match="another version"):
+        await served.find(row(model_info()))
+    embedder.served = [model_info()]
+    assert await served.find(row(model_info())) == model_info()
+
+
 @pytest.mark.parametrize("changes", [{"dim": DIM + 1}, {"version": PREPROCESS_VERSION + 1}])
 async def test_another_model_of_the_same_name_is_none(changes: dict[str, int]) -> None:
     with pytest.raises(UnknownModel, match="another version"):

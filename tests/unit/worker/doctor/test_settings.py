@@ -69,6 +69,23 @@ def test_the_environment_where_it_names_a_database(home: Path, monkeypatch: pyte
     assert (found.api_url, found.home) == (None, None)
 
 
+def test_where_settings_are_from_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "env").write_text("DATABASE__URL=postgresql+asyncpg://likeness@elsewhere/likeness")
+    (home / "likeness.yaml").write_text("s3: {bucket: mine}\ndatabase: {pool_size: 3}")
+    monkeypatch.setenv("LIKENESS_ENV_FILE", str(home / "env"))
+    monkeypatch.setenv("LIKENESS_CONFIG", str(home / "likeness.yaml"))
+    diagnosis = read_configuration().diagnosis
+    assert diagnosis.target == f"{home}/env, {home}/likeness.yaml"
+    assert diagnosis.findings[0].seen == f"read from {home}/env, then {home}/likeness.yaml"
+
+    monkeypatch.setenv("REDIS__URL", "redis://elsewhere")
+    seen = read_configuration().diagnosis.findings[0].seen
+    assert seen == f"read from the environment, then {home}/env, then {home}/likeness.yaml"
+
+    monkeypatch.setenv("LIKENESS_ENV_FILE", "")
+    assert read_configuration().diagnosis.findings[0].outcome is Outcome.WARNING, "the database is named nowhere"
+
+
 def test_neither_of_them(home: Path) -> None:
     finding = read_configuration().diagnosis.findings[0]
     assert finding.outcome is Outcome.WARNING

@@ -37,7 +37,7 @@ class Embedder:
         self.error: Exception | None = None
         self.models: dict[str, Embedder] = {}
 
-    def serving(self, label: str) -> "Embedder":
+    def serving(self, label: str, _version: int) -> "Embedder":
         return self.models.get(label, self)
 
     async def encode_texts(self, texts: Sequence[str]) -> list[Vector]:
