@@ -22,6 +22,13 @@ from worker.doctor.settings import DoctorSettings
 
 _SERVICES = read_services()
 _STORES = sorted(_SERVICES.keys() - set(OURS))
+_VOLUMES_OF_IMAGES = {
+    "postgres": "/var/lib/postgresql",
+    "redis": "/data",
+    "minio": "/data",
+    "seaweedfs": "/data",
+}
+"""What the stores' images declare as volumes; Qdrant's declares none."""
 _SETTINGS: dict[str, type[ServiceSettings]] = {
     "api": ApiSettings,
     "worker": DoctorSettings,  # the worker's own, and the doctor's, who looks after it from within
@@ -84,6 +91,13 @@ def test_a_store_is_pinned_checked_and_out_of_reach(name: str) -> None:
     assert list(service["networks"]) == ["stores"]
     assert "ports" not in service
     assert "mem_limit" in service
+
+
+@pytest.mark.parametrize(("name", "folder"), _VOLUMES_OF_IMAGES.items())
+def test_no_start_leaves_a_nameless_volume_behind(name: str, folder: str) -> None:
+    service = _SERVICES[name]
+    mounted = [mount.split(":")[1] for mount in service.get("volumes", [])]
+    assert folder in [*mounted, *(mount.split(":")[0] for mount in service.get("tmpfs", []))]
 
 
 def test_only_the_api_is_reached_from_outside_and_only_from_this_machine() -> None:

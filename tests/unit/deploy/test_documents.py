@@ -43,3 +43,11 @@ def test_the_network_and_variables_of_operations_are_those_of_compose(tmp_path: 
     assert set(re.findall(r"=\$([A-Z0-9_]+)", OPERATIONS)) <= given.keys()
     (endpoint,) = set(re.findall(r"ENDPOINT=(\S+)", OPERATIONS))
     assert endpoint in FILE.read_text()
+
+
+def test_operations_leave_nothing_in_the_shell_that_overrules_the_file() -> None:
+    """Compose believes an exported variable rather than `.env`, which the next step of a document may change."""
+    exported = re.findall(r"(?:^|[ ])([A-Z0-9_]+)=\S+", "\n".join(re.findall(r"^export .*$", OPERATIONS, re.MULTILINE)))
+    assert exported
+    assert [name for name in exported if f"${{{name}" in FILE.read_text()] == []
+    assert not re.search(r"\bset -a\b|allexport", OPERATIONS)
