@@ -29,7 +29,7 @@ def test_what_is_made_can_be_made(document: Path) -> None:
 
 
 def test_the_containers_of_operations_are_in_compose() -> None:
-    commands = re.findall(r"docker compose (?:exec(?: -T)?|stop) ((?:[a-z]+ ?)+)", OPERATIONS)
+    commands = re.findall(r"docker compose (?:exec|stop|run|create|logs)(?: -\S+)* ((?:[a-z]+ ?)+)", OPERATIONS)
     addressed = {words.split()[0] for words in commands} | {"api"}
     assert {"postgres", "worker"} <= addressed
     assert addressed <= read_services().keys()
