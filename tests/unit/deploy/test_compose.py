@@ -127,6 +127,10 @@ def test_what_is_waited_for_always_runs_and_can_say_so() -> None:
         healthy = how["condition"] == "service_healthy"
         assert healthy == ("healthcheck" in _SERVICES[name] and name in _STORES)
         assert healthy or how["condition"] == "service_completed_successfully"
+    # `make up` waits until a service is well, and takes a job that has ended for a failure, unless it is awaited.
+    jobs = {name for name in OURS if "restart" not in _SERVICES[name]}
+    assert {name for name, how in waits if how["condition"] == "service_completed_successfully"} == jobs
+    assert "up --detach --wait" in (FILE.parent / "Makefile").read_text()
     declared = set(re.findall(r"^  (\w+):$", FILE.read_text().split("\nvolumes:\n")[1], re.MULTILINE))
     mounted = {mount.split(":")[0] for service in _SERVICES.values() for mount in service.get("volumes", [])}
     assert mounted == declared
