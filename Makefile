@@ -27,9 +27,9 @@ demo: $(VENV)/local.stamp ## Upload drawn sample pictures and search them (start
 secrets: ## Write .env with new secrets for compose.yaml; one that is there stays
 	@$(PYTHON) -m deploy.docker.make_secrets
 
-up: ## Build the images and start everything in containers, as compose.yaml says
+up: ## Build the images, start everything in containers as compose.yaml says, and wait until it is well
 	$(COMPOSE) build
-	$(COMPOSE) up --detach --remove-orphans
+	$(COMPOSE) up --detach --wait --remove-orphans
 
 down: ## Stop the containers; the data stays in their volumes
 	COMPOSE_PROFILES=minio,seaweedfs,cpu,gpu $(COMPOSE) down --remove-orphans

@@ -64,8 +64,15 @@ def find_weights(settings: EmbedderSettings) -> Weights:
     if not settings.pretrained.strip():
         raise ConfigurationError("EMBEDDER__PRETRAINED is empty; random weights must be asked for as 'random'")
     if path.is_file():
-        return Weights(name, checkpoint_identity(path), source=name, tokenizer=name, checkpoint=path)
+        return Weights(name, _identity_of_own(path), source=name, tokenizer=name, checkpoint=path)
     return _from_tag(name, settings.pretrained, settings.hub_timeout_s)
+
+
+def _identity_of_own(path: Path) -> str:
+    try:
+        return checkpoint_identity(path)
+    except OSError as error:
+        raise ConfigurationError(f"EMBEDDER__PRETRAINED={path} can't be read: {error.strerror}") from error
 
 
 def checkpoint_identity(path: Path) -> str:

@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 import time
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -32,6 +33,7 @@ def main() -> None:
     """Take on the limits, say so, serve."""
     config = ChildConfig.from_json(sys.argv[1])
     _die_with(config.parent_pid)
+    _die_before_the_worker()
     requests, answers = _claim_pipes()
     renderer = _find_renderer(config.renderer)
     _decode_in_one_thread()
@@ -70,6 +72,12 @@ def _die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it was faster
         sys.exit(1)
+
+
+def _die_before_the_worker() -> None:
+    """Where a container's memory, or the machine's, runs out: the kernel ends a child, whose image is tried again."""
+    with suppress(OSError):  # a kernel without that choice
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:

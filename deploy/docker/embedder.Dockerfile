@@ -41,7 +41,9 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 COPY deploy/docker/healthcheck.py ./
 
 FROM python:3.11.14-slim-bookworm
-RUN groupadd --system --gid 10001 likeness \
+# Python's own modules come without bytecode, and nothing in here may write it later.
+RUN python -m compileall -q -x site-packages "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
+    && groupadd --system --gid 10001 likeness \
     && useradd --system --uid 10001 --gid likeness --no-create-home --home-dir /tmp likeness \
     && install --directory --owner likeness --group likeness /models
 COPY --from=project /opt/venv /opt/venv

@@ -168,6 +168,18 @@ async def test_what_a_child_forked_is_killed_with_it() -> None:
         await until(lambda: not decode_children())
 
 
+async def test_where_memory_runs_out_children_are_ended_before_the_worker() -> None:
+    async with running():
+        scores = [_read_oom_score(child.pid) for child in decode_children()]
+
+    assert scores
+    assert set(scores) == {1000}
+
+
+def _read_oom_score(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
 async def test_children_are_replaced_after_some_images() -> None:
     async with running(limits=DecodeLimits(images_per_child=2)) as pool:
         pids = [(await pool.render(b"pid", WISHES)).width for _ in range(6)]

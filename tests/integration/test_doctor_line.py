@@ -22,6 +22,7 @@ async def test_a_name_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None
     assert finding.outcome is Outcome.FAILED
     assert "can't be looked up" in finding.seen
     assert "getent hosts nowhere.invalid" in (finding.remedy or "")
+    assert "container" in (finding.remedy or "")
 
 
 @pytest.mark.parametrize("url", ["", "host:1", "ftp://host", "http://", "http://host:port"])

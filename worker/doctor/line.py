@@ -61,7 +61,8 @@ async def reach(host: str, port: int, setting: str) -> Finding:
         return failed(
             REACHABLE,
             f"the name {host} can't be looked up: {error.strerror}",
-            f"Correct the host in {setting}, or the name service: `getent hosts {host}` should answer.",
+            f"Correct the host in {setting}, or the name service: `getent hosts {host}` should answer. "
+            "A container's name is known only while it runs.",
         )
     except OSError as error:
         return failed(

@@ -129,8 +129,12 @@ async def test_in_a_minio_the_services_get_a_user_who_may_use_their_bucket_alone
     assert server.buckets == {"likeness": {}}  # the probe is gone
 
 
-async def test_collections_are_made_for_the_model_that_the_embedder_serves(run: Run) -> None:
+async def test_collections_are_made_for_the_model_that_the_embedder_serves(
+    run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     embedder_port, qdrant_port = choose_ports(2)
+    points = {"count": 0}
+    monkeypatch.setattr(QdrantServer, "_count", lambda *_: points)
     qdrant = QdrantServer()
     settings = {
         "EMBEDDER__URL": f"http://127.0.0.1:{embedder_port}",
@@ -143,5 +147,19 @@ async def test_collections_are_made_for_the_model_that_the_embedder_serves(run: 
         await stack.enter_async_context(serving(qdrant.app(), "127.0.0.1", qdrant_port))
         first = await run("bootstrap", "collections", **settings)
         second = await run("bootstrap", "collections", **settings)
+        asked = await _take_operations(database_url)
+        points["count"] = 1
+        third = await run("bootstrap", "collections", **settings)
     assert (first.status, first.out) == (0, second.out)
     assert MODEL.name in first.out
+    assert asked == ["index_came_back"]  # an empty collection may be one that was lost
+    assert third.out == first.out
+    assert await _take_operations(database_url) == []
+
+
+async def _take_operations(database_url: str) -> list[str]:
+    connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
+    try:
+        return [row["origin"] for row in await connection.fetch("DELETE FROM operations RETURNING origin")]
+    finally:
+        await connection.close()

@@ -22,6 +22,13 @@ from worker.doctor.settings import DoctorSettings
 
 _SERVICES = read_services()
 _STORES = sorted(_SERVICES.keys() - set(OURS))
+_VOLUMES_OF_IMAGES = {
+    "postgres": "/var/lib/postgresql",
+    "redis": "/data",
+    "minio": "/data",
+    "seaweedfs": "/data",
+}
+"""What the stores' images declare as volumes; Qdrant's declares none."""
 _SETTINGS: dict[str, type[ServiceSettings]] = {
     "api": ApiSettings,
     "worker": DoctorSettings,  # the worker's own, and the doctor's, who looks after it from within
@@ -86,6 +93,13 @@ def test_a_store_is_pinned_checked_and_out_of_reach(name: str) -> None:
     assert "mem_limit" in service
 
 
+@pytest.mark.parametrize(("name", "folder"), _VOLUMES_OF_IMAGES.items())
+def test_no_start_leaves_a_nameless_volume_behind(name: str, folder: str) -> None:
+    service = _SERVICES[name]
+    mounted = [mount.split(":")[1] for mount in service.get("volumes", [])]
+    assert folder in [*mounted, *(mount.split(":")[0] for mount in service.get("tmpfs", []))]
+
+
 def test_only_the_api_is_reached_from_outside_and_only_from_this_machine() -> None:
     published = {name: service["ports"] for name, service in _SERVICES.items() if "ports" in service}
     assert published == {"api": ["${API_BIND:-127.0.0.1}:${API_PORT:-8000}:8000"]}
@@ -113,6 +127,10 @@ def test_what_is_waited_for_always_runs_and_can_say_so() -> None:
         healthy = how["condition"] == "service_healthy"
         assert healthy == ("healthcheck" in _SERVICES[name] and name in _STORES)
         assert healthy or how["condition"] == "service_completed_successfully"
+    # `make up` waits until a service is well, and takes a job that has ended for a failure, unless it is awaited.
+    jobs = {name for name in OURS if "restart" not in _SERVICES[name]}
+    assert {name for name, how in waits if how["condition"] == "service_completed_successfully"} == jobs
+    assert "up --detach --wait" in (FILE.parent / "Makefile").read_text()
     declared = set(re.findall(r"^  (\w+):$", FILE.read_text().split("\nvolumes:\n")[1], re.MULTILINE))
     mounted = {mount.split(":")[0] for service in _SERVICES.values() for mount in service.get("volumes", [])}
     assert mounted == declared

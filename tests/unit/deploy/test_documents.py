@@ -29,7 +29,7 @@ def test_what_is_made_can_be_made(document: Path) -> None:
 
 
 def test_the_containers_of_operations_are_in_compose() -> None:
-    commands = re.findall(r"docker compose (?:exec(?: -T)?|stop) ((?:[a-z]+ ?)+)", OPERATIONS)
+    commands = re.findall(r"docker compose (?:exec|stop|run|create|logs)(?: -\S+)* ((?:[a-z]+ ?)+)", OPERATIONS)
     addressed = {words.split()[0] for words in commands} | {"api"}
     assert {"postgres", "worker"} <= addressed
     assert addressed <= read_services().keys()
@@ -43,3 +43,11 @@ def test_the_network_and_variables_of_operations_are_those_of_compose(tmp_path: 
     assert set(re.findall(r"=\$([A-Z0-9_]+)", OPERATIONS)) <= given.keys()
     (endpoint,) = set(re.findall(r"ENDPOINT=(\S+)", OPERATIONS))
     assert endpoint in FILE.read_text()
+
+
+def test_operations_leave_nothing_in_the_shell_that_overrules_the_file() -> None:
+    """Compose believes an exported variable rather than `.env`, which the next step of a document may change."""
+    exported = re.findall(r"(?:^|[ ])([A-Z0-9_]+)=\S+", "\n".join(re.findall(r"^export .*$", OPERATIONS, re.MULTILINE)))
+    assert exported
+    assert [name for name in exported if f"${{{name}" in FILE.read_text()] == []
+    assert not re.search(r"\bset -a\b|allexport", OPERATIONS)

@@ -33,6 +33,15 @@ def test_an_image_is_slim_pinned_and_nobodys(service: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
+def test_pythons_own_modules_are_compiled_too(service: str) -> None:
+    """The base image brings them without bytecode, and a read-only container would compile them at every start."""
+    final = Dockerfile(service_file(service)).final
+    assert final.environment["PYTHONDONTWRITEBYTECODE"] == "1"
+    compiling = [each.value for each in final if each.name == "RUN" and "compileall" in each.value]
+    assert ['get_path("stdlib")' in step for step in compiling] == [True]
+
+
+@pytest.mark.parametrize("service", SERVICES)
 def test_port_health_check_and_command_are_those_of_the_service(service: str) -> None:
     final = Dockerfile(service_file(service)).final
     port = final.only("EXPOSE").value

@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,21 @@ def test_a_local_checkpoint_is_named_by_its_content_never_its_path(tmp_path: Pat
 
     assert found.checkpoint == file
     assert found.identity == "mine@ba7816bf8f01"  # SHA-256 of "abc"
+
+
+def test_a_checkpoint_that_may_not_be_read_is_told_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "mine.safetensors"
+    file.touch()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "open", refuse)
+
+    with pytest.raises(
+        ConfigurationError, match=r"EMBEDDER__PRETRAINED=.*mine.safetensors can't be read: Permission denied"
+    ):
+        find_weights(EmbedderSettings(model="ViT-B-32", pretrained=str(file)))
 
 
 @pytest.mark.parametrize("name", ["demo", "likeness-demo"])
