@@ -121,6 +121,7 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
+        self._keeps = 0  # what is being read yet gives its connection back
         while self._kept:
             await _give_back(self._kept.pop())
         await self._engine.dispose()

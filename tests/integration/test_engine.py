@@ -250,6 +250,17 @@ async def test_no_more_connections_than_a_few_are_kept_from_others(database_url:
         assert database._engine.pool.checkedout() == 1  # type: ignore[attr-defined]
 
 
+async def test_what_is_read_while_the_pool_closes_leaves_no_connection_behind(database_url: str) -> None:
+    async with opened(database_url, pool_size=4) as database:
+        reading = asyncio.create_task(database.fetch("SELECT pg_sleep(0.2)"))
+        async with asyncio.timeout(60):
+            while database._engine.pool.checkedout() == 0:  # type: ignore[attr-defined] # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await database.close()
+        await reading
+        assert not database._kept
+
+
 async def test_a_quick_read_of_a_server_that_stalls_is_an_outage_and_is_not_repeated(database_url: str) -> None:
     async with opened(database_url, pool_size=1, command_timeout_s=0.2) as database:
         await database.fetch("SELECT 1")
