@@ -145,7 +145,9 @@ class Database:
         except BaseException:
             await _give_back(connection)  # the pool checks it before anybody has it again
             raise
-        if len(self._kept) < self._keeps:
+        pool: Any = self._engine.pool
+        # Where all are in use, somebody may be waiting for one.
+        if len(self._kept) < self._keeps and pool.checkedout() < pool.size():
             self._kept.append(connection)
         else:
             await _give_back(connection)

@@ -246,8 +246,18 @@ async def test_no_more_connections_than_a_few_are_kept_from_others(database_url:
         await asyncio.gather(*(database.fetch("SELECT pg_sleep(0.05)") for _ in range(8)))
         async with database.begin(), database.begin(), database.begin():
             assert [tuple(row) for row in await database.fetch("SELECT 1")] == [(1,)]
-        # With all of them in use, the one that is kept serves one after the other; another needs one of the pool's.
+        await database.fetch("SELECT 1")
         assert database._engine.pool.checkedout() == 1  # type: ignore[attr-defined]
+
+
+async def test_no_connection_is_kept_while_somebody_waits_for_one(database_url: str) -> None:
+    async with (
+        opened(database_url, pool_size=4, connect_timeout_s=60) as database,
+        database.begin(),
+        database.begin(),
+        database.begin(),
+    ):
+        await asyncio.gather(*(database.fetch("SELECT pg_sleep(0.05)") for _ in range(3)))
 
 
 async def test_what_is_read_while_the_pool_closes_leaves_no_connection_behind(database_url: str) -> None:
