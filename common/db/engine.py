@@ -109,6 +109,8 @@ class Database:
             DatabaseUnavailable: as `begin`.
         """
         with tracing.span("postgresql read", "client"), _translated():
+            if self._breaker is not None:
+                self._breaker.check()
             if self._kept:
                 with suppress(*_ENDED):
                     return await self._fetch(self._kept.pop(), statement, values)

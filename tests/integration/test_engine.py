@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -258,6 +258,19 @@ async def test_no_connection_is_kept_while_somebody_waits_for_one(database_url: 
         database.begin(),
     ):
         await asyncio.gather(*(database.fetch("SELECT pg_sleep(0.05)") for _ in range(3)))
+
+
+async def test_a_connection_at_hand_is_not_asked_while_the_server_counts_as_down(database_url: str) -> None:
+    patient = BreakerSettings(failures=1, pause_s=3600)
+    breaker = Breaker("database", DatabaseUnavailable, patient, lambda _: None)
+    database = Database(DatabaseSettings(url=SecretStr(database_url), pool_size=4), breaker)
+    await database.fetch("SELECT 1")
+    with suppress(DatabaseUnavailable), breaker.guard():
+        raise DatabaseUnavailable("scripted")
+    with pytest.raises(DatabaseUnavailable, match="not asked"):
+        await database.fetch("SELECT 1")
+    await breaker.close()
+    await database.close()
 
 
 async def test_what_is_read_while_the_pool_closes_leaves_no_connection_behind(database_url: str) -> None:
