@@ -24,6 +24,7 @@ from common.embedder_client import EmbedderClient
 from common.errors import (
     ConfigurationError,
     Conflict,
+    DatabaseUnavailable,
     InfrastructureError,
     InvalidInput,
     LikenessError,
@@ -113,6 +114,8 @@ class Similarity:
                 return await self._answer(
                     choose(live, wanted.owner_id, spell(examples), share=share, going_on=going_on), by
                 )
+            except DatabaseUnavailable:
+                raise
             except LikenessError:
                 # Somebody else's image is no image, whatever else is wrong: or that would tell something of it.
                 await self._require_searchable(wanted.owner_id, ids)
