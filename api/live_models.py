@@ -11,7 +11,7 @@ from common.db.engine import Database
 from common.db.models import EmbeddingModel
 from common.db.reads import LiveModels
 from common.embedder_client import EmbedderClient
-from common.errors import ConfigurationError, InfrastructureError, LikenessError
+from common.errors import ConfigurationError, DatabaseUnavailable, InfrastructureError, LikenessError
 from common.vectors.base import Collection, VectorIndex
 
 Answer = TypeVar("Answer")
@@ -52,6 +52,8 @@ class RememberedModels:
                 answer, version = await search(live.models)
                 if version == live.version:
                     return answer
+            except DatabaseUnavailable:
+                raise  # to ask it once more would take as long again
             except LikenessError as error:
                 failed = error
             now = await self._read(settle=settle)

@@ -43,15 +43,14 @@ class Searches:
     ) -> SearchOut:
         """Answer with what is like some things and unlike others."""
         results = await self._similarity.by_examples(examples, wanted, window)
-        return _answer(results, await self.count(wanted) if facets else None)
+        return _answer(results, await self._count(wanted) if facets else None)
 
     async def by_picture(self, data: bytes, sha256: str, wanted: Filter, window: Window, *, facets: bool) -> SearchOut:
         """Answer with what is like a picture that is not kept; `sha256` is its hash."""
         results = await self._similarity.by_picture(data, sha256, wanted, window)
-        return _answer(results, await self.count(wanted) if facets else None)
+        return _answer(results, await self._count(wanted) if facets else None)
 
-    async def count(self, wanted: Filter) -> FacetsOut:
-        """Count what passes a filter."""
+    async def _count(self, wanted: Filter) -> FacetsOut:
         return FacetsOut.of(await count_facets(self._database, self._vectors, wanted))
 
 

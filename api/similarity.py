@@ -21,7 +21,16 @@ from common.db.engine import Database
 from common.db.models import EmbeddingModel
 from common.db.reads import ShownImage, StoredVector
 from common.embedder_client import EmbedderClient
-from common.errors import ConfigurationError, Conflict, InfrastructureError, InvalidInput, NotFound, UnknownModel
+from common.errors import (
+    ConfigurationError,
+    Conflict,
+    DatabaseUnavailable,
+    InfrastructureError,
+    InvalidInput,
+    LikenessError,
+    NotFound,
+    UnknownModel,
+)
 from common.status import ImageStatus, Visibility
 from common.vectors.base import Filter, Match, VectorIndex
 
@@ -99,12 +108,18 @@ class Similarity:
             return await self._search(choice, vector, examples, wanted, window)
 
         async def search(live: Sequence[EmbeddingModel]) -> tuple[Results, str]:
-            if not live:
-                await self._stored(None, wanted.owner_id, ids)
-                raise Conflict("nothing is indexed yet", code="nothing_indexed")
-            return await self._answer(
-                choose(live, wanted.owner_id, spell(examples), share=share, going_on=going_on), by
-            )
+            try:
+                if not live:
+                    raise Conflict("nothing is indexed yet", code="nothing_indexed")
+                return await self._answer(
+                    choose(live, wanted.owner_id, spell(examples), share=share, going_on=going_on), by
+                )
+            except DatabaseUnavailable:
+                raise
+            except LikenessError:
+                # Somebody else's image is no image, whatever else is wrong: or that would tell something of it.
+                await self._require_searchable(wanted.owner_id, ids)
+                raise
 
         return await self._models.answer(search, settle=bool(texts))
 
@@ -155,12 +170,12 @@ class Similarity:
         """
         found = await self._vectors.fetch(collection_of(model), ids) if ids else {}
         missing = [id_ for id_ in ids if id_ not in found]
-        return found | await self._stored(model.id, owner_id, missing)
+        stored = await reads.find_stored(self._database, owner_id, missing, model.id) if missing else {}
+        return found | {id_: _vector_of(id_, stored.get(id_)) for id_ in missing}
 
-    async def _stored(self, model_id: int | None, owner_id: UUID, ids: Sequence[UUID]) -> dict[UUID, Vector]:
-        """Return the vectors that are kept of images, or raise what `by_examples` does."""
-        stored = await reads.find_stored(self._database, owner_id, ids, model_id) if ids else {}
-        return {id_: _vector_of(id_, stored.get(id_)) for id_ in ids}
+    async def _require_searchable(self, owner_id: UUID, ids: Sequence[UUID]) -> None:
+        if ids:
+            _require_done(ids, (await reads.find_shown(self._database, owner_id, ids)).by_id)
 
     async def _search(
         self, choice: Choice, vector: Vector, examples: Sequence[Example], wanted: Filter, window: Window

@@ -112,11 +112,16 @@ class DecodeProcess:
             )
 
     async def _exchange(self, data: bytes, preprocesses: Sequence[Preprocess]) -> Rendered:
-        self._requests.write(pack_wishes(preprocesses) + LENGTH.pack(len(data)))
+        await self._send(pack_wishes(preprocesses) + LENGTH.pack(len(data)))
         for start in range(0, len(data), _PIECE_BYTES):  # the pipe's buffer would hold a copy of all of it
-            self._requests.write(data[start : start + _PIECE_BYTES])
-            await self._requests.drain()
+            await self._send(data[start : start + _PIECE_BYTES])
         return await read_answer(self._answers, [preprocess.size for preprocess in preprocesses])
+
+    async def _send(self, piece: bytes) -> None:
+        if self._requests.is_closing():  # which to write to is a defect for some event loops
+            raise ConnectionResetError("the child has closed its input")
+        self._requests.write(piece)
+        await self._requests.drain()
 
     def _kill_group(self) -> None:
         with suppress(ProcessLookupError, PermissionError):

@@ -5,8 +5,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 
-from api.dependencies import SearchesDep, SettingsDep
+from api.dependencies import DatabaseDep, OwnerDep, SearchesDep, SettingsDep, VectorsDep
 from api.examples import Example
+from api.facets import count_facets
 from api.schemas.problem import problems
 from api.schemas.search import FacetsOut, SearchOut, SearchQuery
 from api.schemas.search_params import FilterParams, SearchParams, TextSearchParams
@@ -83,6 +84,13 @@ async def search_image(
 
 
 @router.get("/search/facets", responses=problems(422, 503), summary="Facets")
-async def search_facets(searches: SearchesDep, params: Annotated[FilterParams, Query()]) -> FacetsOut:
+async def search_facets(
+    owner: OwnerDep,
+    settings: SettingsDep,
+    database: DatabaseDep,
+    vectors: VectorsDep,
+    params: Annotated[FilterParams, Query()],
+) -> FacetsOut:
     """Count your searchable images that pass a filter, by category and by tag."""
-    return await searches.count(searches.filter_of(params))
+    wanted = params.filter_of(owner, settings.search.attributes)
+    return FacetsOut.of(await count_facets(database, vectors, wanted))

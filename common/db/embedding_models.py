@@ -26,7 +26,7 @@ async def find_active(session: AsyncSession) -> EmbeddingModel | None:
     return await session.scalar(select(EmbeddingModel).where(EmbeddingModel.state == "active"))
 
 
-# `active` comes before `building`. Put together once, as every search asks.
+# `active` comes before `building`.
 _LIVE = (
     select(EmbeddingModel).where(EmbeddingModel.state != "retired").order_by(EmbeddingModel.state, EmbeddingModel.id)
 )

@@ -109,6 +109,8 @@ class Database:
             DatabaseUnavailable: as `begin`.
         """
         with tracing.span("postgresql read", "client"), _translated():
+            if self._breaker is not None:
+                self._breaker.check()
             if self._kept:
                 with suppress(*_ENDED):
                     return await self._fetch(self._kept.pop(), statement, values)
@@ -121,6 +123,7 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
+        self._keeps = 0  # what is being read yet gives its connection back
         while self._kept:
             await _give_back(self._kept.pop())
         await self._engine.dispose()
@@ -144,7 +147,9 @@ class Database:
         except BaseException:
             await _give_back(connection)  # the pool checks it before anybody has it again
             raise
-        if len(self._kept) < self._keeps:
+        pool: Any = self._engine.pool
+        # Where all are in use, somebody may be waiting for one.
+        if len(self._kept) < self._keeps and pool.checkedout() < pool.size():
             self._kept.append(connection)
         else:
             await _give_back(connection)

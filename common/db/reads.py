@@ -110,8 +110,8 @@ async def find_shown(database: Database, owner_id: UUID, ids: Sequence[UUID]) ->
 
 
 async def find_stored(
-    database: Database, owner_id: UUID, ids: Sequence[UUID], model_id: int | None
+    database: Database, owner_id: UUID, ids: Sequence[UUID], model_id: int
 ) -> dict[UUID, StoredVector]:
-    """Return what is kept of those of the owner's images that exist; of no model (None) no vector is."""
+    """Return what is kept of those of the owner's images that exist."""
     rows = await database.fetch(_STORED, ids, owner_id, model_id)
     return {row["id"]: StoredVector(row["status"], as_vector(row["vector"]) if row["vector"] else None) for row in rows}

@@ -42,7 +42,7 @@ class EdgeIndex:
     """
 
     def __init__(self, path: Path, *, timeout_s: float, attributes: Declared | None = None) -> None:
-        """Lock the folder, creating it if need be; `timeout_s` is how long a call may wait and take.
+        """Lock the folder, creating it if need be; `timeout_s` is how long a write may wait and take.
 
         `attributes` are those that filters may ask for.
 

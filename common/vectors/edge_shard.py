@@ -1,4 +1,4 @@
-"""One collection of the embedded vector index: a folder, and Qdrant Edge's engine on it. Blocking; for threads.
+"""One collection of the embedded vector index: a folder, and Qdrant Edge's engine on it. All calls block.
 
 What `qdrant_edge` 0.9 does decides what is done here. All measured with 512 numbers a vector:
 

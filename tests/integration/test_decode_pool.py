@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from prometheus_client import REGISTRY
+from uvicorn.loops.auto import auto_loop_factory
 
 from common.errors import ImageRejected, ImageUnreadable, InfrastructureError
 from common.imaging import ImageFormat, Preprocess, SizePolicy
@@ -21,6 +22,7 @@ from common.settings import ImagePolicy
 from tests.fixtures import pictures, renderers
 from tests.fixtures.children import decode_children, is_running
 from worker.decode_pool import DecodeLimits, DecodePool
+from worker.decode_process import ChildFailed, DecodeProcess
 from worker.render import Rendered, Renderer, render
 
 WISHES = [Preprocess(64), Preprocess(32, "squash")]
@@ -144,6 +146,22 @@ async def test_a_child_killed_while_idle_is_not_blamed_on_the_next_image() -> No
         await until(lambda: not decode_children())
 
         assert (await pool.render(pictures.jpeg(), WISHES)).width == 96
+
+
+def test_a_child_that_has_ended_unnoticed_has_failed_on_any_event_loop() -> None:
+    """The local stack runs on the api's, which is particular about what is written to a closed pipe."""
+
+    async def render_in_vain() -> None:
+        process = await asyncio.create_subprocess_exec("true", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        await process.wait()
+        child = DecodeProcess(process, wall_s=60)
+        with pytest.raises(ChildFailed):
+            await child.render(b"", WISHES)
+        await child.stop()
+
+    for factory in (asyncio.new_event_loop, auto_loop_factory()):
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(render_in_vain())
 
 
 async def test_an_answer_without_end_is_cut_short() -> None:

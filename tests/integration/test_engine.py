@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -246,8 +246,42 @@ async def test_no_more_connections_than_a_few_are_kept_from_others(database_url:
         await asyncio.gather(*(database.fetch("SELECT pg_sleep(0.05)") for _ in range(8)))
         async with database.begin(), database.begin(), database.begin():
             assert [tuple(row) for row in await database.fetch("SELECT 1")] == [(1,)]
-        # With all of them in use, the one that is kept serves one after the other; another needs one of the pool's.
+        await database.fetch("SELECT 1")
         assert database._engine.pool.checkedout() == 1  # type: ignore[attr-defined]
+
+
+async def test_no_connection_is_kept_while_somebody_waits_for_one(database_url: str) -> None:
+    async with (
+        opened(database_url, pool_size=4, connect_timeout_s=60) as database,
+        database.begin(),
+        database.begin(),
+        database.begin(),
+    ):
+        await asyncio.gather(*(database.fetch("SELECT pg_sleep(0.05)") for _ in range(3)))
+
+
+async def test_a_connection_at_hand_is_not_asked_while_the_server_counts_as_down(database_url: str) -> None:
+    patient = BreakerSettings(failures=1, pause_s=3600)
+    breaker = Breaker("database", DatabaseUnavailable, patient, lambda _: None)
+    database = Database(DatabaseSettings(url=SecretStr(database_url), pool_size=4), breaker)
+    await database.fetch("SELECT 1")
+    with suppress(DatabaseUnavailable), breaker.guard():
+        raise DatabaseUnavailable("scripted")
+    with pytest.raises(DatabaseUnavailable, match="not asked"):
+        await database.fetch("SELECT 1")
+    await breaker.close()
+    await database.close()
+
+
+async def test_what_is_read_while_the_pool_closes_leaves_no_connection_behind(database_url: str) -> None:
+    async with opened(database_url, pool_size=4) as database:
+        reading = asyncio.create_task(database.fetch("SELECT pg_sleep(0.2)"))
+        async with asyncio.timeout(60):
+            while database._engine.pool.checkedout() == 0:  # type: ignore[attr-defined] # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await database.close()
+        await reading
+        assert not database._kept
 
 
 async def test_a_quick_read_of_a_server_that_stalls_is_an_outage_and_is_not_repeated(database_url: str) -> None:

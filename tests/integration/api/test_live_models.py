@@ -11,7 +11,7 @@ from common.db.engine import Database
 from common.db.models import LOCAL_OWNER_ID, EmbeddingModel
 from common.embedder_client import EmbedderClient
 from common.embedding import ModelInfo
-from common.errors import ConfigurationError, Conflict, LikenessError, VectorIndexUnavailable
+from common.errors import ConfigurationError, Conflict, DatabaseUnavailable, LikenessError, VectorIndexUnavailable
 from common.vectors.base import Collection, VectorIndex
 from tests.fixtures.rows import activate_model, add_model, model_info
 
@@ -123,6 +123,17 @@ async def test_what_fails_for_live_models_has_failed(
         await remembered.answer(searches, settle=False)
     assert raised.value is failed
     assert len(searches.done) == 1
+
+
+async def test_a_database_that_is_away_is_not_asked_again(
+    remembered: RememberedModels, searches: Searches, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    active = await activate_model(database)
+    await remembered.answer(searches, settle=False)
+    searches.fails_for[active.collection] = DatabaseUnavailable("it stalls")
+    monkeypatch.delattr(reads, "find_live")
+    with pytest.raises(DatabaseUnavailable):
+        await remembered.answer(searches, settle=False)
 
 
 async def test_a_lost_collection_is_known_again_after_a_failure(

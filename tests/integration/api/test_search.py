@@ -9,13 +9,16 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from api.settings import ApiSettings
 from common.attributes import AttributeKind, SearchSettings
+from common.db.engine import Database
 from common.settings import QdrantSettings
 from common.vectors.factory import create_vector_index
 from embedder.demo.scenes import Scene
 from tests.fixtures import pictures
+from tests.fixtures.rows import create_owner
 from tests.fixtures.scenes import drawn
 from tests.fixtures.searching import indexed, search
 from tests.fixtures.services import running_api, running_worker
@@ -112,8 +115,32 @@ async def test_what_can_not_be_searched_for(client: httpx.AsyncClient, worker: W
     assert await refusal(client, text="a", cursor="x") == (422, "invalid_cursor")
 
 
+async def test_somebody_elses_image_is_no_image_whatever_else_is_wrong(
+    client: httpx.AsyncClient, worker: WorkerContext, database: Database
+) -> None:
+    mine, theirs = await indexed(client, RED_CIRCLE, GREEN_STAR)
+    owner_id, folder_id = await create_owner(database)
+    async with database.begin() as session:
+        given = text("UPDATE images SET owner_id = :owner, folder_id = :folder WHERE id = :id")
+        await session.execute(given, {"owner": owner_id, "folder": folder_id, "id": theirs})
+        failed = text("UPDATE images SET status = 'error', error_code = 'x' WHERE id = :id")
+        await session.execute(failed, {"id": mine})
+    for id_ in (theirs, str(uuid4())):
+        others: list[dict[str, Any]] = [
+            {},
+            {"good_only": True},
+            {"negative": [{"image_id": id_}]},
+            {"positive": [{"vector": [1.0]}]},
+            {"positive": [{"image_id": mine}]},
+        ]
+        answers = [await refusal(client, image_id=id_, **other) for other in others]
+        assert answers == [(404, "image_not_found")] * len(others)
+    assert await refusal(client, image_id=mine, good_only=True) == (409, "image_not_indexed")
+
+
 async def test_before_there_is_a_model_nothing_is_indexed(client: httpx.AsyncClient) -> None:
     assert await refusal(client, vector=[1.0]) == (409, "nothing_indexed")
+    assert await refusal(client, image_id=str(uuid4())) == (404, "image_not_found")
 
 
 @asynccontextmanager

@@ -93,5 +93,3 @@ async def test_vectors_are_the_models_of_the_owners_images(database: Database) -
     assert stored[unknown.id].vector is None
     assert (vector := stored[known.id].vector) is not None
     assert np.array_equal(vector, unit_vector(2))
-    of_no_model = await find_stored(database, LOCAL_OWNER_ID, ids, None)
-    assert [image.vector for image in of_no_model.values()] == [None, None]
