@@ -4,7 +4,7 @@ import json
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 from uuid import UUID
 
@@ -14,10 +14,11 @@ from api.search_log import SearchLog
 from api.similarity import Results, Similarity
 from common.db.searches import Kind, NewSearch
 from common.settings import SearchLogSettings
-from common.vectors.base import Filter
+from common.vectors.base import AnyOf, Between, During, Equals, Filter
 
 _ACCEPTABLE_SESSION = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _MAX_FILTER_CHARS = 4_000
+_FILTERS = tuple(field.name for field in fields(Filter) if field.name != "owner_id")
 
 
 class LoggedSimilarity:
@@ -61,11 +62,8 @@ class LoggedSimilarity:
     ) -> None:
         if not self._settings.enabled:
             return
-        ms = round((time.perf_counter() - started) * 1000, 3)
-        # Not the results themselves: they would be kept until then.
-        found, model, trial = len(results.ranked), results.label, results.trial
         self._log.note(
-            lambda: NewSearch(
+            NewSearch(
                 owner_id=wanted.owner_id,
                 session=self._session,
                 kind=kind,
@@ -73,10 +71,10 @@ class LoggedSimilarity:
                 image_id=image_id,
                 filters=describe(wanted, window.min_score),
                 depth=window.seen.count if window.seen else 0,
-                found=found,
-                ms=ms,
-                model=model,
-                trial=trial,
+                found=len(results.ranked),
+                ms=round((time.perf_counter() - started) * 1000, 3),
+                model=results.label,
+                trial=results.trial,
             )
         )
 
@@ -92,13 +90,9 @@ def _kind_of(examples: Sequence[Example]) -> Kind:
 
 def describe(wanted: Filter, min_score: float | None) -> dict[str, Any]:
     """Return what results are filtered by, as plain JSON; whose images they are is said elsewhere."""
+    given = {name: getattr(wanted, name) for name in _FILTERS}
     described: dict[str, Any] = _plain(
-        {
-            **asdict(wanted),
-            "owner_id": None,
-            "include_hidden": wanted.include_hidden or None,
-            "min_score": min_score,
-        }
+        given | {"include_hidden": wanted.include_hidden or None, "min_score": min_score}
     )
     # Filters may be long, and the log is no archive of them.
     return described if len(json.dumps(described)) <= _MAX_FILTER_CHARS else {"too_long": True}
@@ -111,6 +105,8 @@ def _plain(value: Any) -> Any:
             return {name: _plain(item) for name, item in value.items() if item not in (None, (), [])}
         case list() | tuple():
             return [_plain(item) for item in value]
+        case Equals() | AnyOf() | Between() | During():
+            return _plain(asdict(value))
         case bool() | int() | float():
             return value
     return str(value)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import Context
 from itertools import islice
@@ -33,12 +32,12 @@ class SearchLog:
     def __init__(self, database: Database, *, gather_s: float = _GATHER_S) -> None:
         self._database = database
         self._gather_s = gather_s
-        self._waiting: deque[Callable[[], NewSearch]] = deque()
+        self._waiting: deque[NewSearch] = deque()
         self._closing = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
 
-    def note(self, search: Callable[[], NewSearch]) -> None:
-        """Have a search written down, some time; what is to be written is put together then."""
+    def note(self, search: NewSearch) -> None:
+        """Have a search written down, some time."""
         if len(self._waiting) >= MOST_WAITING:
             _count("dropped", 1)
             return
@@ -67,11 +66,10 @@ class SearchLog:
                 self._waiting.popleft()
             _count(outcome, len(batch))
 
-    async def _save(self, batch: Sequence[Callable[[], NewSearch]]) -> str:
+    async def _save(self, batch: list[NewSearch]) -> str:
         try:
-            made = [search() for search in batch]
             async with self._database.begin() as session:
-                await searches.add(session, made)
+                await searches.add(session, batch)
         except LikenessError as error:
             log.warning("searches_not_logged", searches=len(batch), code=error.code, error=str(error))
         except Exception:

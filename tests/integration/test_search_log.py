@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from functools import partial
 
 import pytest
 import structlog
@@ -56,7 +55,7 @@ async def test_searches_are_written_in_batches(database: Database, monkeypatch: 
     for round_ in range(1, 3):
         before = counted("written")
         for number in range(1200):
-            writer.note(partial(search, str(number)))
+            writer.note(search(str(number)))
         await until_counted("written", before + 1200)
         assert await count(database, "search_log") == 1200 * round_
     assert batches == [500, 500, 200] * 2
@@ -69,15 +68,15 @@ async def test_searches_that_keep_coming_are_gathered_too(database: Database, mo
 
     async def noting(session: AsyncSession, batch: Sequence[NewSearch]) -> None:
         if not batches:
-            writer.note(partial(search, "while the first is written"))
-            asyncio.get_running_loop().call_later(0.01, writer.note, partial(search, "and soon after"))
+            writer.note(search("while the first is written"))
+            asyncio.get_running_loop().call_later(0.01, writer.note, search("and soon after"))
         batches.append(len(batch))
         await add(session, batch)
 
     monkeypatch.setattr(searches, "add", noting)
     writer = SearchLog(database, gather_s=0.5)
     before = counted("written")
-    writer.note(search)
+    writer.note(search())
     await until_counted("written", before + 3)
     assert batches == [1, 2]
     await writer.close()
@@ -85,8 +84,8 @@ async def test_searches_that_keep_coming_are_gathered_too(database: Database, mo
 
 async def test_what_waits_is_written_at_the_end(database: Database) -> None:
     writer = SearchLog(database, gather_s=NEVER)
-    writer.note(search)
-    writer.note(search)
+    writer.note(search())
+    writer.note(search())
     await writer.close()
     assert await count(database, "search_log") == 2
     await SearchLog(database).close()
@@ -96,7 +95,7 @@ async def test_a_full_queue_drops_what_comes(database: Database) -> None:
     writer = SearchLog(database, gather_s=NEVER)
     before = counted("dropped"), counted("written")
     for _ in range(search_log.MOST_WAITING + 7):
-        writer.note(search)
+        writer.note(search())
     assert counted("dropped") - before[0] == 7
     await writer.close()
     assert counted("written") - before[1] == search_log.MOST_WAITING
@@ -106,9 +105,9 @@ async def test_without_a_database_searches_are_lost_and_counted(nowhere: Databas
     writer = SearchLog(nowhere, gather_s=AT_ONCE)
     before = counted("lost")
     with structlog.testing.capture_logs() as logs:
-        writer.note(partial(search, "nobody's business"))
+        writer.note(search("nobody's business"))
         await until_counted("lost", before + 1)
-        writer.note(search)
+        writer.note(search())
         await writer.close()
     assert counted("lost") - before == 2
     assert {entry["event"] for entry in logs} == {"searches_not_logged"}
@@ -125,7 +124,7 @@ async def test_a_database_that_hangs_at_the_end_holds_nobody_up(
     monkeypatch.setattr(search_log, "_LAST_WORDS_S", 0.05)
     writer = SearchLog(database, gather_s=AT_ONCE)
     before = counted("lost")
-    writer.note(search)
+    writer.note(search())
     async with asyncio.timeout(60):
         await writer.close()
     assert counted("lost") - before == 1
@@ -135,9 +134,9 @@ async def test_a_defect_costs_its_batch_and_no_more(database: Database, monkeypa
     writer = SearchLog(database, gather_s=AT_ONCE)
     before = counted("lost"), counted("written")
     with structlog.testing.capture_logs() as logs:
-        writer.note(partial(search, "no text \0 of PostgreSQL's"))
+        writer.note(search("no text \0 of PostgreSQL's"))
         await until_counted("lost", before[0] + 1)
     assert [entry["event"] for entry in logs] == ["search_log_defect"]
-    writer.note(search)
+    writer.note(search())
     await until_counted("written", before[1] + 1)
     await writer.close()

@@ -1,7 +1,7 @@
 """What the search log is told of a search, and that telling it can't go wrong."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -49,8 +49,8 @@ class Notes:
     def __init__(self) -> None:
         self.searches: list[NewSearch] = []
 
-    def note(self, search: Callable[[], NewSearch]) -> None:
-        self.searches.append(search())
+    def note(self, search: NewSearch) -> None:
+        self.searches.append(search)
 
 
 @pytest.fixture
