@@ -13,7 +13,6 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 from arq.connections import ArqRedis
-from redis.exceptions import RedisError
 
 from api.settings import CacheSettings
 from common import jobs
@@ -63,7 +62,7 @@ class SharedCache:
             try:
                 async with asyncio.timeout(self._timeout_s):
                     return await ask()
-            except (RedisError, OSError) as error:
+            except jobs.REDIS_FAILED as error:
                 raise QueueUnavailable(f"Redis: {str(error) or type(error).__name__}") from error
 
 

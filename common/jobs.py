@@ -36,6 +36,8 @@ HINTED = Counter(
 )
 begin_at_zero(HINTED, ["sent", "lost"])
 
+REDIS_FAILED = (RedisError, OSError, RuntimeError)
+"""What a call to Redis raises that failed; `RuntimeError` is uvloop's word for a connection closed a moment ago."""
 _HINT_DEADLINE_S = 1.0
 _MAX_CONNECTIONS = 50
 
@@ -96,7 +98,7 @@ async def hint(redis: ArqRedis, ids: Sequence[UUID]) -> None:
                 for start in range(0, len(ids), IDS_PER_JOB):
                     some = [str(id_) for id_ in ids[start : start + IDS_PER_JOB]]
                     await redis.enqueue_job(PROCESS_IMAGES, some, carried=carried)
-    except (RedisError, OSError) as error:
+    except REDIS_FAILED as error:
         HINTED.labels("lost").inc(len(ids))
         log.warning("hint_lost", images=len(ids), error=str(error) or type(error).__name__)
     else:
@@ -113,5 +115,5 @@ async def ping(redis: ArqRedis) -> None:
     try:
         async with asyncio.timeout(_HINT_DEADLINE_S):
             await redis.ping()
-    except (RedisError, OSError) as error:
+    except REDIS_FAILED as error:
         raise QueueUnavailable(f"Redis: {str(error) or type(error).__name__}") from error

@@ -7,9 +7,9 @@ from typing import Final
 
 import structlog
 from arq.connections import ArqRedis
-from redis.exceptions import RedisError
 
 from common.breakers import Breakers, BreakerState
+from common.jobs import REDIS_FAILED
 
 INTERVAL_S: Final = 5.0
 _EXPIRY_S = 16
@@ -39,7 +39,7 @@ async def beat(redis: ArqRedis, name: str, breakers: Breakers) -> None:
             changed = breakers.changed
             try:
                 await redis.set(_PREFIX + name, json.dumps(breakers.states), ex=_EXPIRY_S)
-            except (RedisError, OSError) as error:  # said at length by those who need Redis
+            except REDIS_FAILED as error:  # said at length by those who need Redis
                 log.debug("heartbeat_lost", error=str(error) or type(error).__name__)
             try:
                 async with asyncio.timeout(INTERVAL_S):

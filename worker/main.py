@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import structlog
 from arq.worker import Worker, func
-from redis.exceptions import RedisError
 
 from common import jobs, tracing
 from common.errors import LikenessError
@@ -78,7 +77,7 @@ async def _take_hints(context: WorkerContext, redis: RedisSettings) -> None:
         try:
             async with _arq_worker(context, redis) as worker:
                 await worker.async_run()
-        except (RedisError, OSError) as error:
+        except jobs.REDIS_FAILED as error:
             log.warning("hints_unavailable", error=str(error) or type(error).__name__, retry_in_s=_REDIS_PAUSE_S)
             await asyncio.sleep(_REDIS_PAUSE_S)
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
-from uvicorn.loops.auto import auto_loop_factory
 
 from api.main import create_app
 from api.settings import ApiSettings
@@ -103,8 +102,7 @@ def main() -> None:
         api, worker = ApiSettings(), WorkerSettings()
     configure_logging(api.log)
     try:
-        with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:  # the api's own, which is the faster one
-            runner.run(_main(api, worker))
+        asyncio.run(_main(api, worker))
     except LikenessError as error:
         log.error("cannot_serve", code=error.code, error=str(error))  # noqa: TRY400 - the message says it all
         raise SystemExit(1) from None

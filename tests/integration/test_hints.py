@@ -202,3 +202,15 @@ async def test_a_loop_that_dies_of_a_defect_ends_the_worker(stores: Stores, whic
     assert caught.group_contains(KeyError)
     assert not recording.leases.running
     assert not recording.sweeper.running
+
+
+async def test_a_hint_on_a_connection_that_uvloop_has_closed_is_lost_and_no_defect(
+    redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def closed(*_: Any, **__: Any) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    monkeypatch.setattr(redis, "enqueue_job", closed)
+    with structlog.testing.capture_logs() as logs:
+        await jobs.hint(redis, [uuid4()])
+    assert [entry["event"] for entry in logs] == ["hint_lost"]
