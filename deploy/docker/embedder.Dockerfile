@@ -1,8 +1,9 @@
 # The embedder service. Built from the root of the repository:
 #   docker build --file deploy/docker/embedder.Dockerfile --tag likeness-embedder .
 
-# cpu: torch's own build for CPUs, a sixth of the size. cuda: the package index's, which runs on CPUs as well.
-ARG TORCH=cpu
+# cuda: the package index's torch, locked by hashes, which runs on CPUs as well. cpu: PyTorch's own build for CPUs, from
+# its index and by version alone, a sixth of the size.
+ARG TORCH=cuda
 
 FROM python:3.11.14-slim-bookworm AS build
 ENV UV_COMPILE_BYTECODE=1 \
