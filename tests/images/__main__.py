@@ -3,8 +3,8 @@
 For each service the steps of its Dockerfile are done in a folder of their own: what it depends on comes from its own
 lock, its code is installed and compiled. Then every module has to be importable there, the jobs and services of
 `compose.yaml` run in these environments on real stores, and a picture is uploaded and found. What is not done are the
-steps that take a container: the user, and the copies of the last stage. The embedder is proven with the package
-index's torch (`TORCH=cuda`); torch's own index of CPU builds is elsewhere.
+steps that take a container: the user, and the copies of the last stage. The embedder is proven as it is built by
+default, with the package index's torch (`TORCH=cuda`); torch's own index of CPU builds is elsewhere.
 """
 
 import platform
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def _build(service: str, folder: Path) -> Environment:
-    environment = Environment(service, folder, {"TORCH": "cuda"})
+    environment = Environment(service, folder)
     environment.build()
     script = str(Path(__file__).with_name("imports.py"))
     environment.run(["python", script, str(folder / "app"), *_NOT_IN_IMAGES], {})

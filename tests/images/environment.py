@@ -23,10 +23,10 @@ class Unproven(Exception):
 class Environment:
     """What an image would hold, below a folder that stands for its root."""
 
-    def __init__(self, service: str, root: Path, arguments: Mapping[str, str] | None = None) -> None:
+    def __init__(self, service: str, root: Path) -> None:
         self.service = service
         self.root = root
-        self.file = Dockerfile(service_file(service), arguments)
+        self.file = Dockerfile(service_file(service))
         self._workdir = root
 
     def build(self) -> None:

@@ -149,7 +149,7 @@ async def test_a_child_killed_while_idle_is_not_blamed_on_the_next_image() -> No
 
 
 def test_a_child_that_has_ended_unnoticed_has_failed_on_any_event_loop() -> None:
-    """The local stack runs on the api's, which is particular about what is written to a closed pipe."""
+    """uvloop is particular about what is written to a closed pipe."""
 
     async def render_in_vain() -> None:
         process = await asyncio.create_subprocess_exec("true", stdin=subprocess.PIPE, stdout=subprocess.PIPE)

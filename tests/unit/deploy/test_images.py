@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.images.compose import read_services
 from tests.images.dockerfile import SERVICES, Dockerfile, service_file
 
 _ROOT = Path(__file__).parents[3]
@@ -51,6 +52,12 @@ def test_port_health_check_and_command_are_those_of_the_service(service: str) ->
     *python, module = final.only("CMD").command
     assert python == ["python", "-m"]
     assert find_spec(module)
+
+
+def test_the_embedder_that_is_built_by_default_is_the_one_that_is_proven() -> None:
+    by_default = Dockerfile(service_file("embedder")).building
+    assert [stage.name for stage in by_default] == ["build", "dependencies-cuda", "project"]
+    assert read_services()["embedder"]["build"]["args"] == {"TORCH": "${EMBEDDER_TORCH:-cuda}"}
 
 
 @pytest.mark.parametrize("arguments", [{"TORCH": "cpu"}, {"TORCH": "cuda"}], ids=lambda given: given["TORCH"])
