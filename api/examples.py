@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from common.db import embedding_models
 from common.db.models import EmbeddingModel
 from common.errors import InvalidInput
+from common.vectors.base import ROUNDING
 
 Vector = NDArray[np.float32]
 
 _NOTHING = 1e-6
-"""Below this norm a sum of unit vectors has no direction left but that of rounding errors."""
+"""A vector of less than this norm has no direction."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +69,7 @@ def add_up(
             case numbers:
                 total += example.weight * _normalised(numbers, model)
     norm = np.linalg.norm(total)
-    if norm < _NOTHING:
+    if norm < ROUNDING * sum(abs(example.weight) for example in examples):  # all that is left is rounding errors
         raise InvalidInput("the examples cancel each other out", code="examples_cancel_out")
     return (total / norm).astype(np.float32)
 

@@ -19,6 +19,9 @@ from common.attributes import Value
 NORM_TOLERANCE = 1e-3
 """How far from 1 the L2 norm of a vector may be and still count as normalised."""
 
+ROUNDING = 1e-4
+"""How far a score, or a number of a vector that is fetched, may be from the exact one: an index may keep 16 bits."""
+
 MAX_MATCHES = 1_000
 """Most matches of a query."""
 
@@ -141,7 +144,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A point found: `score` is the cosine similarity to the query, -1 to 1."""
+    """A point found: `score` is the cosine similarity to the query, -1 to 1, up to `ROUNDING`."""
 
     id: UUID
     score: float
@@ -225,7 +228,7 @@ class VectorIndex(Protocol):
         """
 
     async def fetch(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:
-        """Return the vectors of those points that exist, each float32 of shape `(dim,)` with L2 norm 1."""
+        """Return the vectors of the points that exist, each float32 of shape `(dim,)`, normalised, up to `ROUNDING`."""
 
     async def fetch_payloads(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, Payload | None]:
         """Return the payloads of those points that exist; None: it is none that `Payload` could have become."""

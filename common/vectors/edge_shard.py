@@ -4,7 +4,7 @@ What `qdrant_edge` 0.9 does decides what is done here. All measured with 512 num
 
 - A call holds the interpreter's lock until it returns, threads or not. So calls are kept short: 64 points are upserted
   in 5 to 10 ms. Building HNSW graphs (`optimize`) takes half a minute for 20,000 points, all of it a standstill, and
-  comparing every vector takes 3 ms for those, 20 ms for 100,000: there are no graphs here, and results are exact.
+  comparing every vector takes 2 ms for those, 10 ms for 100,000: there are no graphs here, and no point is missed.
 - An update goes to a memory-mapped log and the data files. It survives the end of the process, but not of the machine,
   until `flush`, which holds the lock for 0.1 to 0.6 s. Opening replays the log, though. So a write syncs the log alone
   (12 ms, without the lock) and a flush comes when the log has grown.
@@ -42,6 +42,7 @@ from qdrant_edge import (
     SearchParams,
     UpdateOperation,
     UuidIndexParams,
+    VectorStorageDatatype,
 )
 from qdrant_edge import Filter as EngineFilter
 from qdrant_edge import Point as EnginePoint
@@ -74,6 +75,12 @@ _CHANGES_PER_FLUSH = 10_000
 _NO_GRAPHS = EdgeOptimizersConfig(indexing_threshold=10**9, default_segment_number=1)
 """All that is left to optimize is the space of deleted points. (The threshold is in kB of vectors.)"""
 _EXACT = SearchParams(exact=True)
+_STORED_AS = VectorStorageDatatype.Turbo16
+"""Numbers of 16 bits, of a vector that is rotated before (TurboQuant, https://arxiv.org/abs/2504.19874).
+
+Half the bytes to compare: a query takes half the time. Scores are within 4e-5 of the exact ones, ten times nearer than
+by `Float16`, and vectors come back within 5e-5. A collection made before keeps its numbers of 32 bits.
+"""
 
 _INDEXES: dict[Kind, PayloadSchemaType | KeywordIndexParams | UuidIndexParams] = {
     "tenant": UuidIndexParams(is_tenant=True),
@@ -209,7 +216,7 @@ def _create(folder: Path, collection: Collection) -> None:
     unfinished = folder.with_name(f".{folder.name}.new")
     if unfinished.exists():
         shutil.rmtree(unfinished)
-    vectors = EdgeVectorParams(size=collection.dim, distance=Distance.Cosine)
+    vectors = EdgeVectorParams(size=collection.dim, distance=Distance.Cosine, datatype=_STORED_AS)
     engine = EdgeShard.create(str(unfinished), EdgeConfig(vectors=vectors, optimizers=_NO_GRAPHS))
     engine.flush()
     engine.close()

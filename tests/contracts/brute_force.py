@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.attributes import AttributeKind, spell
-from common.vectors.base import AnyOf, Between, Condition, During, Equals, Filter, Match, Payload, Point
+from common.vectors.base import ROUNDING, AnyOf, Between, Condition, During, Equals, Filter, Match, Payload, Point
 
 DIM = 16
 ALICE, BOB = UUID(int=1 << 64), UUID(int=2 << 64)
@@ -120,8 +120,19 @@ def brute_force(among: Sequence[Point], vector: Vector, wanted: Filter) -> list[
     return sorted(matches, key=lambda match: (-match.score, match.id))
 
 
-def same(found: list[Match], expected: list[Match]) -> bool:
-    """Tell whether two rankings agree, up to rounding."""
-    return [match.id for match in found] == [match.id for match in expected] and np.allclose(
-        [match.score for match in found], [match.score for match in expected], atol=1e-5
+def same(found: list[Match], ranking: list[Match], limit: int) -> bool:
+    """Tell whether what was found are the first of a ranking of all that pass, up to rounding.
+
+    So each has its own score, and that of its rank: of two whose scores are closer than that, either may come first.
+    """
+    scores = {match.id: match.score for match in ranking}
+    return (
+        len({match.id for match in found}) == len(found) == min(limit, len(ranking))
+        and found == sorted(found, key=lambda match: (-match.score, match.id))
+        and _close([match.score for match in found], [scores.get(match.id, np.nan) for match in found])
+        and _close([match.score for match in found], [match.score for match in ranking[:limit]])
     )
+
+
+def _close(some: list[float], others: list[float]) -> bool:
+    return np.allclose(some, others, rtol=0, atol=ROUNDING)

@@ -13,12 +13,10 @@ from common.db.models import EmbeddingModel, Image
 from common.payloads import payload_of
 from common.status import ImageStatus
 from common.storage import MAX_LISTED, ObjectStore, object_key, thumbnail_key
-from common.vectors.base import Collection, VectorIndex
+from common.vectors.base import ROUNDING, Collection, VectorIndex
 from worker.audit.report import Mismatch
 
 _BYTES_PER_NUMBER = np.dtype("<f4").itemsize
-_ROUNDING = 1e-5
-"""How far a number of a point's vector may be from the cached one; the index normalises what it is given once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +139,7 @@ class ImageCheck:
 def _same(vector: NDArray[np.float32], cached: NDArray[np.float32]) -> bool:
     """Compare two vectors by their direction alone; what is no direction is the same as nothing."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.allclose(vector / np.linalg.norm(vector), cached / np.linalg.norm(cached), rtol=0, atol=_ROUNDING)
+        return np.allclose(vector / np.linalg.norm(vector), cached / np.linalg.norm(cached), rtol=0, atol=ROUNDING)
 
 
 def _is_done(image: Image) -> bool:

@@ -20,7 +20,7 @@ from common.db.operations import AUDIT, NewOperation
 from common.embedder_client import EmbedderClient
 from common.errors import EmbedderUnavailable
 from common.settings import EmbedderClientSettings, QdrantSettings
-from common.vectors.base import Collection, Filter, VectorIndex
+from common.vectors.base import ROUNDING, Collection, Filter, VectorIndex
 from common.vectors.factory import create_vector_index
 from common.vectors.qdrant import QdrantIndex
 from tests.fakes.qdrant_server import QdrantServer
@@ -67,7 +67,7 @@ def sweeper(collected: Collected, model: EmbedderClient) -> Sweeper:
 async def finds_itself(collected: Collected, image: Image) -> bool:
     wanted = Filter(LOCAL_OWNER_ID, category="shoes")
     best, *_ = await collected.index.query(collected.collection, vector_of(image), filter=wanted, limit=1)
-    return best.score == pytest.approx(1, abs=1e-5)
+    return best.score == pytest.approx(1, abs=ROUNDING)
 
 
 @pytest.mark.parametrize("loss", ["emptied", "deleted"])
@@ -140,4 +140,4 @@ async def test_a_running_worker_rebuilds_what_searches_lost(
     assert ended.result["mismatches"]["vector_missing"]["fixed"] == 6
     after = (await client.get(similar)).json()["results"]
     assert [result["image"]["id"] for result in after] == [result["image"]["id"] for result in before]
-    assert [result["score"] for result in after] == pytest.approx([result["score"] for result in before], abs=1e-5)
+    assert [result["score"] for result in after] == pytest.approx([result["score"] for result in before], abs=ROUNDING)

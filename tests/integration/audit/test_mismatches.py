@@ -12,7 +12,7 @@ from common.db.models import LOCAL_OWNER_ID, Image
 from common.payloads import payload_of
 from common.status import ImageStatus
 from common.storage import object_key, thumbnail_key
-from common.vectors.base import Point
+from common.vectors.base import ROUNDING, Point
 from tests.fixtures.auditing import Collected, fixed, found, ids, vector_of
 from tests.fixtures.rows import (
     create_folder,
@@ -133,7 +133,7 @@ async def test_a_missing_vector_is_written_from_the_cache(collected: Collected) 
     assert await collected.points() == [other.id]
     assert fixed(await collected.audit(fix=True)) == {Mismatch.VECTOR_MISSING: 1}
     restored = await collected.index.fetch(collected.collection, [image.id])
-    np.testing.assert_allclose(restored[image.id], vector_of(image), atol=1e-6)
+    np.testing.assert_allclose(restored[image.id], vector_of(image), atol=ROUNDING)
     payloads = await collected.index.fetch_payloads(collected.collection, [image.id])
     assert payloads == {image.id: payload_of(image)}
     assert (await load(collected.database, image.id)).status == "done"

@@ -12,7 +12,7 @@ from common.db import images
 from common.db.models import LOCAL_OWNER_ID, Image
 from common.payloads import payload_of
 from common.settings import QdrantSettings
-from common.vectors.base import Point
+from common.vectors.base import ROUNDING, Point
 from common.vectors.factory import create_vector_index
 from common.vectors.qdrant import QdrantIndex
 from tests.fakes.qdrant_server import QdrantServer
@@ -21,7 +21,7 @@ from tests.fixtures.auditing import Collected, fixed, found, ids, vector_of
 from tests.fixtures.rows import load
 from worker.audit.report import Mismatch
 
-BARELY = 2e-5
+BARELY = 2 * ROUNDING
 """More than rounding."""
 
 
@@ -48,7 +48,7 @@ async def spoil(collected: Collected, image: Image, by: float = 1.0) -> None:
 
 async def has_its_vector(collected: Collected, image: Image) -> bool:
     vectors = await collected.index.fetch(collected.collection, [image.id])
-    return np.allclose(vectors[image.id], vector_of(image), rtol=0, atol=1e-6)
+    return np.allclose(vectors[image.id], vector_of(image), rtol=0, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("by", [1.0, BARELY], ids=["far", "barely"])

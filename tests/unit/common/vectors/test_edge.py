@@ -13,10 +13,11 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from qdrant_edge import VectorStorageDatatype
 
 from common.errors import ConfigurationError, VectorIndexUnavailable
 from common.vectors import edge_shard
-from common.vectors.base import Collection, Filter, Payload, Point
+from common.vectors.base import ROUNDING, Collection, Filter, Payload, Point
 from common.vectors.edge import EdgeIndex
 
 COLLECTION = Collection("model-p1", 8)
@@ -59,14 +60,26 @@ async def check_everything(index: EdgeIndex) -> None:
     assert await owned(index) == set(range(2, 10))
     assert await owned(index, OTHER) == {1}
     fetched = await index.fetch(COLLECTION, [point(number).id for number in (2, 3)])
-    np.testing.assert_allclose(fetched[point(2).id], point(50).vector, atol=1e-6)
-    np.testing.assert_allclose(fetched[point(3).id], point(3).vector, atol=1e-6)
+    np.testing.assert_allclose(fetched[point(2).id], point(50).vector, atol=ROUNDING)
+    np.testing.assert_allclose(fetched[point(3).id], point(3).vector, atol=ROUNDING)
 
 
 async def test_opened_again_everything_is_there(tmp_path: Path) -> None:
     async with opened(tmp_path) as index:
         await change_everything(index)
     async with opened(tmp_path) as index:
+        await check_everything(index)
+
+
+async def test_a_collection_from_before_numbers_had_16_bits_is_kept_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(edge_shard, "_STORED_AS", VectorStorageDatatype.Float32)
+        async with opened(tmp_path) as index:
+            await index.upsert(COLLECTION, [point(2), point(3)])
+    async with opened(tmp_path) as index:
+        await change_everything(index)
         await check_everything(index)
 
 
