@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext, suppres
 from typing import Any, TypeVar
 
 import asyncpg
+from pydantic_core import from_json
 from sqlalchemy import event, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -176,6 +177,7 @@ def _create_engine(settings: DatabaseSettings) -> AsyncEngine:
             pool_size=settings.pool_size,
             max_overflow=0,
             pool_timeout=settings.connect_timeout_s,
+            json_deserializer=from_json,  # a sixth of the time of the standard library's
             hide_parameters=True,  # what people call their pictures is nobody's business who reads the log
             connect_args={
                 "timeout": settings.connect_timeout_s,
