@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from api.cursors import encode_seen
+from api.answers import SearchAnswer
 from api.examples import Example
 from api.facets import count_facets
 from api.logged_similarity import LoggedSimilarity
 from api.paging import Window
-from api.schemas.images import ImageOut
-from api.schemas.search import FacetsOut, FilterIn, SearchOut, SearchResult
+from api.schemas.search import FacetsOut, FilterIn
 from api.schemas.search_params import FilterParams
-from api.similarity import Results
 from common.attributes import Declared
 from common.db.engine import Database
 from common.vectors.base import Filter, VectorIndex
@@ -40,26 +38,17 @@ class Searches:
 
     async def by_examples(
         self, examples: Sequence[Example], wanted: Filter, window: Window, *, facets: bool
-    ) -> SearchOut:
+    ) -> SearchAnswer:
         """Answer with what is like some things and unlike others."""
         results = await self._similarity.by_examples(examples, wanted, window)
-        return _answer(results, await self._count(wanted) if facets else None)
+        return SearchAnswer(results, await self._count(wanted) if facets else None)
 
-    async def by_picture(self, data: bytes, sha256: str, wanted: Filter, window: Window, *, facets: bool) -> SearchOut:
+    async def by_picture(
+        self, data: bytes, sha256: str, wanted: Filter, window: Window, *, facets: bool
+    ) -> SearchAnswer:
         """Answer with what is like a picture that is not kept; `sha256` is its hash."""
         results = await self._similarity.by_picture(data, sha256, wanted, window)
-        return _answer(results, await self._count(wanted) if facets else None)
+        return SearchAnswer(results, await self._count(wanted) if facets else None)
 
     async def _count(self, wanted: Filter) -> FacetsOut:
         return FacetsOut.of(await count_facets(self._database, self._vectors, wanted))
-
-
-def _answer(results: Results, facets: FacetsOut | None) -> SearchOut:
-    return SearchOut(
-        model=results.label,
-        trial=results.trial,
-        results=[SearchResult(score=score, image=ImageOut.of(image, results.model)) for score, image in results.ranked],
-        no_good_match=results.no_good_match,
-        next_cursor=encode_seen(results.seen) if results.seen else None,
-        facets=facets,
-    )

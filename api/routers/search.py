@@ -1,10 +1,10 @@
 """Searches: by an image of the collection, by a sentence, by a picture that is not kept."""
 
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 
+from api.answers import SearchAnswer
 from api.dependencies import DatabaseDep, OwnerDep, SearchesDep, SettingsDep, VectorsDep
 from api.examples import Example
 from api.facets import count_facets
@@ -32,22 +32,38 @@ _PICTURE_BODY = {
 }
 
 
-@router.get("/images/{image_id}/similar", responses=problems(404, 409, 422, 503), summary="Similar images")
-async def similar(image_id: UUID, searches: SearchesDep, params: Annotated[SearchParams, Query()]) -> SearchOut:
+@router.get(
+    "/images/{image_id}/similar",
+    response_model=SearchOut,
+    responses=problems(404, 409, 422, 503),
+    openapi_extra=SearchParams.documentation(),
+    summary="Similar images",
+)
+async def similar(image_id: UUID, request: Request, searches: SearchesDep) -> SearchAnswer:
     """Find what looks like an image of yours; the image itself is never among the results."""
+    params = SearchParams.read(request.query_params)
     wanted, window = searches.filter_of(params), params.window()
     return await searches.by_examples([Example(image_id)], wanted, window, facets=params.facets)
 
 
-@router.get("/search/text", responses=problems(422, 429, 503), summary="Search by text")
-async def search_text(searches: SearchesDep, params: Annotated[TextSearchParams, Query()]) -> SearchOut:
+@router.get(
+    "/search/text",
+    response_model=SearchOut,
+    responses=problems(422, 429, 503),
+    openapi_extra=TextSearchParams.documentation(),
+    summary="Search by text",
+)
+async def search_text(request: Request, searches: SearchesDep) -> SearchAnswer:
     """Find what a sentence describes."""
+    params = TextSearchParams.read(request.query_params)
     wanted, window = searches.filter_of(params), params.window()
     return await searches.by_examples([Example(params.q)], wanted, window, facets=params.facets)
 
 
-@router.post("/search", responses=problems(404, 409, 422, 429, 503), summary="Search by examples")
-async def search(query: SearchQuery, searches: SearchesDep) -> SearchOut:
+@router.post(
+    "/search", response_model=SearchOut, responses=problems(404, 409, 422, 429, 503), summary="Search by examples"
+)
+async def search(query: SearchQuery, searches: SearchesDep) -> SearchAnswer:
     """Find what is like some examples and unlike others: sentences, images of yours, vectors of the model.
 
     The examples' vectors are added up by their weights, those of `negative` subtracted. "Like this one, but red" is an
@@ -60,14 +76,14 @@ async def search(query: SearchQuery, searches: SearchesDep) -> SearchOut:
 
 @router.post(
     "/search/image",
+    response_model=SearchOut,
     responses=problems(413, 415, 422, 429, 503),
-    openapi_extra=_PICTURE_BODY,
+    openapi_extra=_PICTURE_BODY | SearchParams.documentation(),
     summary="Search by picture",
 )
-async def search_image(
-    request: Request, settings: SettingsDep, searches: SearchesDep, params: Annotated[SearchParams, Query()]
-) -> SearchOut:
+async def search_image(request: Request, settings: SettingsDep, searches: SearchesDep) -> SearchAnswer:
     """Find what looks like a picture; it is not kept."""
+    params = SearchParams.read(request.query_params)
     wanted, window = searches.filter_of(params), params.window()
     limits = settings.upload
     # Room for the picture and its multipart frame, no more.
@@ -83,14 +99,13 @@ async def search_image(
     return await searches.by_picture(data, file.sha256, wanted, window, facets=params.facets)
 
 
-@router.get("/search/facets", responses=problems(422, 503), summary="Facets")
+@router.get(
+    "/search/facets", responses=problems(422, 503), openapi_extra=FilterParams.documentation(), summary="Facets"
+)
 async def search_facets(
-    owner: OwnerDep,
-    settings: SettingsDep,
-    database: DatabaseDep,
-    vectors: VectorsDep,
-    params: Annotated[FilterParams, Query()],
+    request: Request, owner: OwnerDep, settings: SettingsDep, database: DatabaseDep, vectors: VectorsDep
 ) -> FacetsOut:
     """Count your searchable images that pass a filter, by category and by tag."""
+    params = FilterParams.read(request.query_params)
     wanted = params.filter_of(owner, settings.search.attributes)
     return FacetsOut.of(await count_facets(database, vectors, wanted))

@@ -1,6 +1,7 @@
 """What the API takes and answers about images."""
 
 from datetime import datetime
+from operator import attrgetter
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
@@ -190,18 +191,24 @@ class ImageOut(BaseModel):
     @classmethod
     def of(cls, image: Image | ShownImage, model: EmbeddingModel | None) -> Self:
         """Show a row of `images`; `model` is the active one."""
-        path = f"/images/{image.id}"
-        return cls(
-            **{name: getattr(image, name) for name in _COLUMNS},
-            labels=LabelOut.all_of(image),
-            error=_error(image),
-            model=label(model) if model and image.status == ImageStatus.DONE else None,
-            links=Links(content=f"{path}/content", thumbnail=f"{path}/thumbnail", similar=f"{path}/similar"),
-        )
+        return cls.model_validate(fields_of(image, label(model) if model else None))
 
 
 _COLUMNS = tuple(name for name in ImageOut.model_fields if hasattr(Image, name) and name != "labels")
 """What is shown as the row has it."""
+
+_columns_of = attrgetter(*_COLUMNS)
+
+
+def fields_of(image: Image | ShownImage, model: str | None) -> dict[str, Any]:
+    """Return the fields of an `ImageOut`; `model` is the active one's name."""
+    path = f"/images/{image.id}"
+    return dict(zip(_COLUMNS, _columns_of(image), strict=True)) | {
+        "labels": LabelOut.all_of(image),
+        "error": _error(image),
+        "model": model if image.status == ImageStatus.DONE else None,
+        "links": {"content": f"{path}/content", "thumbnail": f"{path}/thumbnail", "similar": f"{path}/similar"},
+    }
 
 
 class ImageDetail(ImageOut):

@@ -1,13 +1,18 @@
-"""What a search by examples may ask for."""
+"""What searches may ask for."""
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
+from fastapi import FastAPI, Query
+from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
+from starlette.datastructures import QueryParams
 
 from api.schemas.search import MAX_EXAMPLES, FilterIn, SearchQuery
+from api.schemas.search_params import FilterParams, SearchParams, TextSearchParams, UrlParams
 
 ID = "0b8f6c9e-6f0b-4d5a-8f0e-2f5f3a1c9d77"
 
@@ -67,3 +72,39 @@ def test_a_filter_is_always_somebodys() -> None:
     assert (wanted.owner_id, wanted.folder_id, wanted.tags, wanted.any_tags) == (owner, UUID(ID), ("a",), ("b",))
     assert wanted.created_from is not None
     assert wanted.created_from.isoformat() == "2026-01-01T00:00:00+02:00"
+
+
+def test_a_url_is_read_as_fastapi_would() -> None:
+    asked = "limit=5&limit=7&tag=a&tag=b&include_hidden=true&created_from=2026-01-01T00:00:00Z&unknown=1&cursor="
+    params = SearchParams.read(QueryParams(asked))
+    assert params.model_fields_set == {"limit", "tag", "include_hidden", "created_from", "cursor"}
+    assert (params.limit, params.tag, params.include_hidden, params.cursor) == (7, ["a", "b"], True, "")
+    assert params.created_from == datetime(2026, 1, 1, tzinfo=UTC)
+    assert SearchParams.read(QueryParams("")) == SearchParams()
+
+
+def test_what_is_wrong_with_a_url_is_said_of_the_parameter() -> None:
+    with pytest.raises(RequestValidationError) as refused:
+        TextSearchParams.read(QueryParams("limit=0&tag=a&tag=%00"))
+    found = {tuple(error["loc"]): error["type"] for error in refused.value.errors()}
+    assert found == {
+        ("query", "limit"): "greater_than_equal",
+        ("query", "tag", 1): "value_error",
+        ("query", "q"): "missing",
+    }
+
+
+@pytest.mark.parametrize("model", [FilterParams, SearchParams, TextSearchParams])
+def test_parameters_are_documented_as_fastapi_would(model: type[UrlParams]) -> None:
+    app = FastAPI()
+
+    async def route(params: Annotated[Any, Query()]) -> None: ...
+
+    route.__annotations__["params"] = Annotated[model, Query()]
+    app.get("/fastapi")(route)
+
+    @app.get("/ours", openapi_extra=model.documentation())
+    async def ours() -> None: ...
+
+    paths = app.openapi()["paths"]
+    assert paths["/ours"]["get"]["parameters"] == paths["/fastapi"]["get"]["parameters"]
