@@ -60,16 +60,18 @@ def add_up(
         InvalidInput: a vector is not one of the model's, or the examples cancel each other out.
     """
     total = np.zeros(model.dim)
+    weights = sum(abs(example.weight) for example in examples)
     for example in examples:
+        share = example.weight / weights
         match example.of:
             case UUID() as image_id:
-                total += example.weight * images[image_id]
+                total += share * images[image_id]
             case str() as text:
-                total += example.weight * texts[text]
+                total += share * texts[text]
             case numbers:
-                total += example.weight * _normalised(numbers, model)
+                total += share * _normalised(numbers, model)
     norm = np.linalg.norm(total)
-    if norm < ROUNDING * sum(abs(example.weight) for example in examples):  # all that is left is rounding errors
+    if norm < ROUNDING:  # all that is left is rounding errors
         raise InvalidInput("the examples cancel each other out", code="examples_cancel_out")
     return (total / norm).astype(np.float32)
 

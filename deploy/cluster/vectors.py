@@ -1,7 +1,7 @@
 """The process that owns the embedded index of a cluster: as much of Qdrant's REST interface as our adapter speaks.
 
 The others reach it through `common/vectors/qdrant.py`, as they would a Qdrant server. Below it is Qdrant's engine in
-this process (`common/vectors/edge.py`): durable, exact, and for one machine. Run it as
+this process (`common/vectors/edge.py`): durable, without graphs, and for one machine. Run it as
 
     QDRANT__PATH=FOLDER VECTORS__PORT=6333 python -m deploy.cluster.vectors
 

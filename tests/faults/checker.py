@@ -21,6 +21,7 @@ from common.settings import S3Settings
 from common.status import SETTLED, ImageStatus
 from common.storage import S3ObjectStore, object_key, thumbnail_key
 from common.tls import verify
+from common.vectors.base import ROUNDING
 from tests.faults.auditing import audit
 from tests.faults.history import Event, read
 from tests.faults.judged import Judged
@@ -153,7 +154,7 @@ def _check_points(stores: Stores, outcome: Outcome) -> None:
     for id_ in done.keys() & stores.points.keys():
         row, point = done[id_], stores.points[id_]
         vector = np.frombuffer(stores.embeddings.get(row["sha256"], b""), dtype="<f4")
-        if vector.shape != (len(point["vector"]),) or not np.allclose(vector, point["vector"], atol=1e-5):
+        if vector.shape != (len(point["vector"]),) or not np.allclose(vector, point["vector"], rtol=0, atol=ROUNDING):
             outcome.lost.append(f"{id_}: its point is not its embedding")
         if (point["payload"].get("category"), point["payload"]["tags"]) != (row["category"], row["tags"]):
             outcome.lost.append(f"{id_}: the edit of its category or tags")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from common.status import ImageStatus as S
+from common.vectors.base import ROUNDING
 from tests.faults.checker import Outcome, Stores, judge
 from tests.faults.history import Event, read
 
@@ -85,6 +86,12 @@ def test_what_is_whole_is_clean() -> None:
     assert judge(whole(), [ID], {}, []).clean
 
 
+def test_what_an_index_rounds_is_clean() -> None:
+    stores = whole()
+    stores.points[ID].update(vector=(VECTOR + 0.9 * ROUNDING).tolist())
+    assert judge(stores, [ID], {}, []).clean
+
+
 def _edit(**values: object) -> Callable[[Stores], object]:
     return lambda stores: stores.rows[ID].update(values)
 
@@ -95,6 +102,7 @@ LOST: dict[str, Callable[[Stores], object]] = {
     "not settled": _edit(status="pending"),
     "no point": lambda stores: stores.points.clear(),
     "another vector": lambda stores: stores.points[ID].update(vector=[0.8, 0.6]),
+    "barely another vector": lambda stores: stores.points[ID].update(vector=(VECTOR + 2 * ROUNDING).tolist()),
     "no vector kept": lambda stores: stores.embeddings.clear(),
     "an edit": _edit(category="shoes"),
 }

@@ -182,6 +182,20 @@ async def test_all_pairs_are_found_and_no_others(bench: Bench) -> None:
     assert set(copied) == {upload.sha256 for upload in copies}
 
 
+async def test_a_pair_just_above_the_line_is_one_however_the_index_rounds(bench: Bench) -> None:
+    rng = np.random.default_rng(5)
+    looks = [some_vector(seed) for seed in range(12)]
+    looks += [near(vector, rng, 0.02) for vector in looks]
+    images = await bench.indexed(*((vector, None) for vector in looks))
+    vectors = {image.sha256: vector.astype(float) for image, vector in zip(images, looks, strict=True)}
+    scores = {pair: float(vectors[pair[0]] @ vectors[pair[1]]) for pair in itertools.permutations(vectors, 2)}
+    search = DuplicateSearch(bench.database, bench.index)
+    for line in sorted(score for score in scores.values() if score > 0.99)[::2]:
+        thresholds = DuplicateThresholds(near_distance=0, near_score=line, similar_score=line)
+        found = await search.find_pairs(LOCAL_OWNER_ID, images, bench.model, thresholds)
+        assert {(pair.sha256, pair.other) for pair in found} == {pair for pair in scores if scores[pair] >= line}
+
+
 async def test_twins_that_are_compared_at_the_same_moment_find_each_other(bench: Bench) -> None:
     """The first is compared before the second is done, but this is written down last."""
     first, second = await bench.indexed((some_vector(1), 1), (some_vector(1), 1))

@@ -18,7 +18,7 @@ from common.db.engine import Database
 from common.db.likenesses import Pair
 from common.db.models import EmbeddingModel, Image
 from common.duplicates import DuplicateThresholds, Tier
-from common.vectors.base import Collection, Filter, VectorIndex
+from common.vectors.base import ROUNDING, Collection, Filter, VectorIndex
 
 CANDIDATES = 64
 """Images that are nearest by vector, and as many that are by hash, which an image is compared with."""
@@ -106,7 +106,7 @@ class DuplicateSearch:
                     known.vectors[sha256],
                     filter=Filter(owner_id, include_hidden=True),
                     limit=CANDIDATES,
-                    min_score=thresholds.least_score,
+                    min_score=thresholds.least_score - ROUNDING,  # `compare` has the exact scores
                     exclude=copies.get(sha256, ()),
                 )
             return [match.id for match in matches]
