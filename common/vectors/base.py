@@ -252,6 +252,11 @@ class VectorIndex(Protocol):
         """Release what the index holds; calls after that raise. Closing twice is fine."""
 
 
+def as_cosine(score: float) -> float:
+    """Return an engine's score within -1 to 1, which rounding may have left."""
+    return max(-1.0, min(score, 1.0))
+
+
 def next_id(after: UUID | None) -> UUID | None:
     """Return the least id greater than `after`, if there is one; engines scroll from an id on, that one included."""
     if after is None:

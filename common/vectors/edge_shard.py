@@ -62,6 +62,7 @@ from common.vectors.base import (
     Match,
     Payload,
     Point,
+    as_cosine,
 )
 from common.vectors.schema import Kind, from_fields, indexed_fields, to_conditions, to_fields
 
@@ -166,7 +167,7 @@ class Shard:
             with_payload=False,
             with_vector=False,
         )
-        return [Match(_uuid(point.id), point.score) for point in self._engine.query(request)]
+        return [Match(_uuid(point.id), as_cosine(point.score)) for point in self._engine.query(request)]
 
     def facet(self, field: Facetable, wanted: Filter, limit: int) -> list[Facet]:
         """Return the most frequent values of a field; equal counts in any order."""

@@ -28,6 +28,7 @@ from common.vectors.base import (
     Match,
     Payload,
     Point,
+    as_cosine,
     next_id,
     validate_points,
     validate_query,
@@ -151,7 +152,7 @@ class QdrantIndex:
                     with_payload=False,
                     with_vectors=False,
                 )
-            return [Match(UUID(str(point.id)), point.score) for point in response.points]
+            return [Match(UUID(str(point.id)), as_cosine(point.score)) for point in response.points]
 
         return await settle_order(search, limit, exclude)
 

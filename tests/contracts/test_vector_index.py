@@ -110,6 +110,13 @@ async def test_a_vector_is_its_own_best_match(gallery: Gallery) -> None:
     assert best.score == pytest.approx(1, abs=ROUNDING)
 
 
+async def test_no_score_is_above_one(gallery: Gallery) -> None:
+    """Of so many, rounding takes some there."""
+    alices = [point for point in gallery.points if point.payload.owner_id == ALICE]
+    best = [(await gallery.query(point.vector, Filter(ALICE), limit=1))[0].score for point in alices[:50]]
+    assert max(best) <= 1
+
+
 async def test_fetch_returns_the_vectors_that_exist(gallery: Gallery) -> None:
     some = gallery.points[:7]
     asked = [uuid4(), *(point.id for point in some), some[0].id]
