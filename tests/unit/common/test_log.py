@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -121,6 +122,17 @@ def test_what_is_no_terminal_gets_json(capsys: pytest.CaptureFixture[str]) -> No
     configure_logging(LogSettings(format="auto"))
     structlog.get_logger("here").info("said")
     assert lines(capsys)[0]["event"] == "said"
+
+
+@pytest.mark.parametrize("broken", [OSError("no space left on device"), ValueError("I/O operation on closed file")])
+def test_nothing_fails_because_its_line_can_not_be_written(monkeypatch: pytest.MonkeyPatch, broken: Exception) -> None:
+    class Stream(StringIO):
+        def write(self, _: str, /) -> int:
+            raise broken
+
+    monkeypatch.setattr("sys.stderr", Stream())
+    configure_logging(JSON)
+    structlog.get_logger("here").info("said")
 
 
 def test_configuring_twice_says_everything_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,15 +41,6 @@ def _threads() -> Iterator[None]:
         assert not thread.is_alive(), thread.name
 
 
-@pytest.fixture
-def restored_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-
-
 def test_off_nothing_of_opentelemetry_is_imported() -> None:
     assert subprocess.run([sys.executable, "-c", IMPORTS_NOTHING], check=False).returncode == 0
 
@@ -144,7 +135,7 @@ def test_an_error_is_noted_by_its_name_alone() -> None:
     assert "hunter2" not in failed.to_json()
 
 
-@pytest.mark.usefixtures("restored_logging")
+@pytest.mark.usefixtures("keep_logging")
 def test_log_lines_name_their_trace(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(LogSettings(format="json"))
     with kept_spans() as spans:
