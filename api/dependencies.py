@@ -1,6 +1,6 @@
 """What routes ask for, as annotated types. All coroutines: FastAPI runs other functions on threads, a hop for each."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Header, Query, Request
@@ -54,16 +54,31 @@ async def _ingestion(request: Request) -> Ingestion:
     return ingestion
 
 
+_SESSION = "X-Session-ID"
+_SESSION_IS = "One person's visit, for the search log: up to 128 letters, digits and `._-`, or ignored."
+SESSION_PARAMETER: dict[str, Any] = {
+    "name": _SESSION,
+    "in": "header",
+    "required": False,
+    "schema": {
+        "anyOf": [{"type": "string"}, {"type": "null"}],
+        "description": _SESSION_IS,
+        "title": _SESSION.title(),
+    },
+    "description": _SESSION_IS,
+}
+"""The documentation of a header that `searches_of` reads, as FastAPI has it for `SearchesDep`."""
+
+
+async def searches_of(request: Request) -> Searches:
+    """Return what `SearchesDep` is, for a `DirectRoute`."""
+    return await _searches(request, await _owner(), request.headers.get(_SESSION))
+
+
 async def _searches(
     request: Request,
     owner: Annotated[UUID, Depends(_owner)],
-    session: Annotated[
-        str | None,
-        Header(
-            alias="X-Session-ID",
-            description="One person's visit, for the search log: up to 128 letters, digits and `._-`, or ignored.",
-        ),
-    ] = None,
+    session: Annotated[str | None, Header(alias=_SESSION, description=_SESSION_IS)] = None,
 ) -> Searches:
     state = request.state
     similarity = LoggedSimilarity(state.similarity, state.search_log, state.settings.search_log, session)

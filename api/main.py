@@ -77,6 +77,7 @@ def create_app(
         version="0.1.0",
         description=_DESCRIPTION,
         lifespan=lifespan,
+        openapi_tags=[{"name": name} for name in ("images", "search", "duplicates", "health")],
         docs_url=None,
         redoc_url=None,
     )
@@ -85,6 +86,7 @@ def create_app(
     app.add_middleware(CloseConnections, drain=app.state.drain)
     app.add_middleware(PlainStart)
     add_error_handlers(app)
+    app.include_router(search.direct)  # first, as routes are tried in turn, and these are asked most
     for part in (uploads, imports, search, duplicates, content, images, health):
         app.include_router(part.router)
     add_documentation(app)

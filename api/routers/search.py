@@ -1,20 +1,31 @@
 """Searches: by an image of the collection, by a sentence, by a picture that is not kept."""
 
+from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request
 
 from api.answers import SearchAnswer
-from api.dependencies import DatabaseDep, OwnerDep, SearchesDep, SettingsDep, VectorsDep
+from api.dependencies import (
+    SESSION_PARAMETER,
+    DatabaseDep,
+    OwnerDep,
+    SearchesDep,
+    SettingsDep,
+    VectorsDep,
+    searches_of,
+)
+from api.direct import DirectRoute
 from api.examples import Example
 from api.facets import count_facets
 from api.schemas.problem import problems
 from api.schemas.search import FacetsOut, SearchOut, SearchQuery
-from api.schemas.search_params import FilterParams, SearchParams, TextSearchParams
+from api.schemas.search_params import FilterParams, SearchParams, SimilarParams, TextSearchParams, UrlParams
 from api.uploads import receive_form
 from common.errors import ImageTooLarge, InvalidInput
 
 router = APIRouter(tags=["search"])
+direct = APIRouter(tags=["search"], route_class=DirectRoute)
 
 _PICTURE_BODY = {
     "requestBody": {
@@ -32,32 +43,41 @@ _PICTURE_BODY = {
 }
 
 
-@router.get(
+def _asked_with(params: type[UrlParams]) -> dict[str, Any]:
+    documented = params.documentation()
+    return {"parameters": [*documented["parameters"], SESSION_PARAMETER]}
+
+
+@direct.get(
     "/images/{image_id}/similar",
     response_model=SearchOut,
     responses=problems(404, 409, 422, 503),
-    openapi_extra=SearchParams.documentation(),
+    openapi_extra=_asked_with(SimilarParams),
     summary="Similar images",
 )
-async def similar(image_id: UUID, request: Request, searches: SearchesDep) -> SearchAnswer:
+async def similar(request: Request) -> SearchAnswer:
     """Find what looks like an image of yours; the image itself is never among the results."""
-    params = SearchParams.read(request.query_params)
-    wanted, window = searches.filter_of(params), params.window()
-    return await searches.by_examples([Example(image_id)], wanted, window, facets=params.facets)
+    params = SimilarParams.read(request)
+    return await _by_example(params.image_id, params, request)
 
 
-@router.get(
+@direct.get(
     "/search/text",
     response_model=SearchOut,
     responses=problems(422, 429, 503),
-    openapi_extra=TextSearchParams.documentation(),
+    openapi_extra=_asked_with(TextSearchParams),
     summary="Search by text",
 )
-async def search_text(request: Request, searches: SearchesDep) -> SearchAnswer:
+async def search_text(request: Request) -> SearchAnswer:
     """Find what a sentence describes."""
-    params = TextSearchParams.read(request.query_params)
+    params = TextSearchParams.read(request)
+    return await _by_example(params.q, params, request)
+
+
+async def _by_example(of: UUID | str, params: SearchParams, request: Request) -> SearchAnswer:
+    searches = await searches_of(request)
     wanted, window = searches.filter_of(params), params.window()
-    return await searches.by_examples([Example(params.q)], wanted, window, facets=params.facets)
+    return await searches.by_examples([Example(of)], wanted, window, facets=params.facets)
 
 
 @router.post(
@@ -83,7 +103,7 @@ async def search(query: SearchQuery, searches: SearchesDep) -> SearchAnswer:
 )
 async def search_image(request: Request, settings: SettingsDep, searches: SearchesDep) -> SearchAnswer:
     """Find what looks like a picture; it is not kept."""
-    params = SearchParams.read(request.query_params)
+    params = SearchParams.read(request)
     wanted, window = searches.filter_of(params), params.window()
     limits = settings.upload
     # Room for the picture and its multipart frame, no more.
@@ -106,6 +126,6 @@ async def search_facets(
     request: Request, owner: OwnerDep, settings: SettingsDep, database: DatabaseDep, vectors: VectorsDep
 ) -> FacetsOut:
     """Count your searchable images that pass a filter, by category and by tag."""
-    params = FilterParams.read(request.query_params)
+    params = FilterParams.read(request)
     wanted = params.filter_of(owner, settings.search.attributes)
     return FacetsOut.of(await count_facets(database, vectors, wanted))

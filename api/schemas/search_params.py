@@ -1,16 +1,16 @@
 """What searches are asked in their URLs, see `api.schemas.search` for the same in a body.
 
 FastAPI would take 90 µs to read them, and PostgreSQL less than that to find the images. So they are read here, and
-described for the documentation as FastAPI would.
+described for the documentation as FastAPI would; see `api.direct`.
 """
 
 from datetime import timedelta
-from typing import Any, Self, get_origin
+from typing import Any, ClassVar, Self, get_origin
 from uuid import UUID
 
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
-from starlette.datastructures import QueryParams
 
 from api.attributes import parse_json_conditions
 from api.cursors import MAX_LIMIT, decode_seen
@@ -24,22 +24,26 @@ from common.vectors.base import Filter
 
 
 class UrlParams(BaseModel):
-    """Parameters in the query of a URL: of several of one name the last counts, or, for a list, all."""
+    """Parameters in a URL: in its query, of several of one name the last counts, or, for a list, all."""
+
+    in_path: ClassVar[frozenset[str]] = frozenset()
+    """Names of those that are part of the route's path."""
 
     @classmethod
-    def read(cls, query: QueryParams) -> Self:
+    def read(cls, request: Request) -> Self:
         """Return what a request's URL says, unknown names apart, or raise `RequestValidationError`."""
+        query = request.query_params
+        given = {
+            name: query.getlist(name) if get_origin(field.annotation) is list else query[name]
+            for name, field in cls.model_fields.items()
+            if name in query
+        }
         try:
-            return cls.model_validate(
-                {
-                    name: query.getlist(name) if get_origin(field.annotation) is list else query[name]
-                    for name, field in cls.model_fields.items()
-                    if name in query
-                }
-            )
+            return cls.model_validate(given | request.path_params)
         except ValidationError as error:
+            found = error.errors(include_url=False)
             raise RequestValidationError(
-                [found | {"loc": ("query", *found["loc"])} for found in error.errors(include_url=False)]
+                [wrong | {"loc": (cls._place(wrong["loc"][0]), *wrong["loc"])} for wrong in found]
             ) from error
 
     @classmethod
@@ -48,11 +52,15 @@ class UrlParams(BaseModel):
         schema = cls.model_json_schema()
         required = schema.get("required", ())
         parameters = [
-            {"name": name, "in": "query", "required": name in required, "schema": described}
+            {"name": name, "in": cls._place(name), "required": name in required, "schema": described}
             | {key: described[key] for key in ("description",) if key in described}
             for name, described in schema["properties"].items()
         ]
-        return {"parameters": parameters}
+        return {"parameters": sorted(parameters, key=lambda parameter: parameter["in"] != "path")}
+
+    @classmethod
+    def _place(cls, name: int | str) -> str:
+        return "path" if name in cls.in_path else "query"
 
 
 class FilterParams(UrlParams):
@@ -108,6 +116,14 @@ class SearchParams(FilterParams):
         half_life = timedelta(days=self.half_life_days)
         ranking = Ranking(self.diversity, self.recency, half_life, self.one_per_group)
         return Window(self.limit, decode_seen(self.cursor), self.min_score, ranking, self.good_only)
+
+
+class SimilarParams(SearchParams):
+    """A search by an image of the collection."""
+
+    in_path = frozenset({"image_id"})
+
+    image_id: UUID
 
 
 class TextSearchParams(SearchParams):
