@@ -9,6 +9,7 @@ for each request is some of what a request takes.
 
 import logging
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, TextIO
@@ -47,17 +48,42 @@ _JSON_TRACEBACKS = structlog.processors.ExceptionRenderer(
 )
 
 
-class _Lines:
-    """Where the lines of one of our loggers go."""
+class _Rendering:
+    """The last processor: makes a line of an event."""
 
-    def __init__(self, stream: TextIO, name: str) -> None:
+    def __init__(self, steps: Sequence[Processor]) -> None:
+        self._steps = steps
+
+    def __call__(self, logger: Any, method: str, event: EventDict) -> str:
+        name = event["event"]
+        try:
+            return self._render(logger, method, event)
+        except Exception as error:  # noqa: BLE001 - of a value that can't be shown: no reason to fail who wanted to
+            lost = {"level": "error", "event": "line_lost", "of": str(name), "error": type(error).__name__}
+            return self._render(logger, method, lost)
+
+    def _render(self, logger: Any, method: str, event: EventDict) -> str:
+        line: Any = event
+        for step in self._steps:
+            line = step(logger, method, line)
+        return str(line)
+
+
+class _Lines:
+    """Where the lines of one of our loggers go: to the stream of a handler, between the lines of that."""
+
+    def __init__(self, handler: "logging.StreamHandler[TextIO]", name: str) -> None:
         self.name = name
-        self._stream = stream
+        self._handler = handler
 
     def _write(self, line: str) -> None:
-        # As with the handlers of `logging`: that nobody takes a line is no reason to fail what it tells of.
-        with suppress(OSError, ValueError):
-            self._stream.write(f"{line}\n")
+        self._handler.acquire()
+        try:
+            # As with handlers themselves: that nobody takes a line is no reason to fail what it tells of.
+            with suppress(OSError, ValueError):
+                self._handler.stream.write(f"{line}\n")
+        finally:
+            self._handler.release()
 
     debug = info = warning = error = critical = exception = _write
 
@@ -70,18 +96,18 @@ def configure_logging(settings: LogSettings) -> None:
         if console
         else [_JSON_TRACEBACKS, _in_order, structlog.processors.JSONRenderer()]
     )
-    structlog.configure(
-        processors=[*_SHARED, *rendering],
-        logger_factory=partial(_Lines, sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(settings.level),
-        cache_logger_on_first_use=False,
-    )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_SHARED,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
         )
+    )
+    structlog.configure(
+        processors=[*_SHARED, _Rendering(rendering)],
+        logger_factory=partial(_Lines, handler),
+        wrapper_class=structlog.make_filtering_bound_logger(settings.level),
+        cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Iterator
 from io import StringIO
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import structlog
@@ -133,6 +133,20 @@ def test_nothing_fails_because_its_line_can_not_be_written(monkeypatch: pytest.M
     monkeypatch.setattr("sys.stderr", Stream())
     configure_logging(JSON)
     structlog.get_logger("here").info("said")
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_nothing_fails_because_no_line_can_be_made_of_it(
+    capsys: pytest.CaptureFixture[str], form: Literal["json", "console"]
+) -> None:
+    class Shy:
+        def __repr__(self) -> str:
+            raise RuntimeError("go away")
+
+    configure_logging(LogSettings(format=form))
+    structlog.get_logger("here").info("said", by=Shy())
+    (line,) = capsys.readouterr().err.splitlines()
+    assert all(word in line for word in ("line_lost", "said", "RuntimeError"))
 
 
 def test_configuring_twice_says_everything_once(capsys: pytest.CaptureFixture[str]) -> None:
