@@ -32,11 +32,11 @@ class UrlParams(BaseModel):
     @classmethod
     def read(cls, request: Request) -> Self:
         """Return what a request's URL says, unknown names apart, or raise `RequestValidationError`."""
-        query = request.query_params
+        query, fields = request.query_params, cls.model_fields
         given = {
-            name: query.getlist(name) if get_origin(field.annotation) is list else query[name]
-            for name, field in cls.model_fields.items()
-            if name in query
+            name: query.getlist(name) if get_origin(fields[name].annotation) is list else query[name]
+            for name in query
+            if name in fields
         }
         try:
             return cls.model_validate(given | request.path_params)
