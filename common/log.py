@@ -69,11 +69,15 @@ class _Rendering:
         return str(line)
 
 
+_named_by_caller = structlog.stdlib.LoggerFactory(ignore_frame_names=[__name__])
+
+
 class _Lines:
     """Where the lines of one of our loggers go: to the stream of a handler, between the lines of that."""
 
-    def __init__(self, handler: "logging.StreamHandler[TextIO]", name: str) -> None:
-        self.name = name
+    def __init__(self, handler: "logging.StreamHandler[TextIO]", name: str | None = None) -> None:
+        """Take a handler and the logger's name; None, as extensions may have it: that of the module which logs."""
+        self.name = name or _named_by_caller().name
         self._handler = handler
 
     def _write(self, line: str) -> None:

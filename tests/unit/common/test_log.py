@@ -58,6 +58,13 @@ def test_our_records_are_events_with_fields_and_context(capsys: pytest.CaptureFi
 
 def test_foreign_records_look_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(JSON)
+def test_a_logger_without_a_name_has_that_of_its_module(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(JSON)
+    structlog.get_logger().info("said")
+    (line,) = lines(capsys)
+    assert line["logger"] == __name__
+
+
     with structlog.contextvars.bound_contextvars(request_id="r-1"):
         logging.getLogger("some.library").warning("gave up after %d tries", 3)
     (line,) = lines(capsys)
