@@ -84,7 +84,7 @@ class _Lines:
         self._handler.acquire()
         try:
             # As with handlers themselves: that nobody takes a line is no reason to fail what it tells of.
-            with suppress(OSError, ValueError):
+            with suppress(Exception):
                 self._handler.stream.write(f"{line}\n")
         finally:
             self._handler.release()

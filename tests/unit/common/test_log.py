@@ -133,6 +133,12 @@ def test_what_is_no_terminal_gets_json(capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.parametrize("broken", [OSError("no space left on device"), ValueError("I/O operation on closed file")])
 def test_nothing_fails_because_its_line_can_not_be_written(monkeypatch: pytest.MonkeyPatch, broken: Exception) -> None:
+def test_nothing_fails_because_there_is_no_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", None)  # as Python has it for a process that was started without
+    configure_logging(JSON)
+    structlog.get_logger("here").info("said")
+
+
     class Stream(StringIO):
         def write(self, _: str, /) -> int:
             raise broken
