@@ -55,12 +55,12 @@ class _Rendering:
         self._steps = steps
 
     def __call__(self, logger: Any, method: str, event: EventDict) -> str:
-        name = event["event"]
         try:
-            return self._render(logger, method, event)
+            return self._render(logger, method, dict(event))  # a copy, which the steps take apart
         except Exception as error:  # noqa: BLE001 - of a value that can't be shown: no reason to fail who wanted to
-            lost = {"level": "error", "event": "line_lost", "of": str(name), "error": type(error).__name__}
-            return self._render(logger, method, lost)
+            lost = {name: event[name] for name in ("timestamp", "logger", "request_id") if name in event}
+            lost |= {"level": "error", "event": "line_lost", "of": str(event.get("event"))}
+            return self._render(logger, method, lost | {"error": type(error).__name__})
 
     def _render(self, logger: Any, method: str, event: EventDict) -> str:
         line: Any = event

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from typing import Any, Literal
 
@@ -56,8 +58,6 @@ def test_our_records_are_events_with_fields_and_context(capsys: pytest.CaptureFi
     }
 
 
-def test_foreign_records_look_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging(JSON)
 def test_a_logger_without_a_name_has_that_of_its_module(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(JSON)
     structlog.get_logger().info("said")
@@ -65,6 +65,8 @@ def test_a_logger_without_a_name_has_that_of_its_module(capsys: pytest.CaptureFi
     assert line["logger"] == __name__
 
 
+def test_foreign_records_look_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(JSON)
     with structlog.contextvars.bound_contextvars(request_id="r-1"):
         logging.getLogger("some.library").warning("gave up after %d tries", 3)
     (line,) = lines(capsys)
@@ -131,14 +133,14 @@ def test_what_is_no_terminal_gets_json(capsys: pytest.CaptureFixture[str]) -> No
     assert lines(capsys)[0]["event"] == "said"
 
 
-@pytest.mark.parametrize("broken", [OSError("no space left on device"), ValueError("I/O operation on closed file")])
-def test_nothing_fails_because_its_line_can_not_be_written(monkeypatch: pytest.MonkeyPatch, broken: Exception) -> None:
 def test_nothing_fails_because_there_is_no_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", None)  # as Python has it for a process that was started without
     configure_logging(JSON)
     structlog.get_logger("here").info("said")
 
 
+@pytest.mark.parametrize("broken", [OSError("no space left on device"), ValueError("I/O operation on closed file")])
+def test_nothing_fails_because_its_line_can_not_be_written(monkeypatch: pytest.MonkeyPatch, broken: Exception) -> None:
     class Stream(StringIO):
         def write(self, _: str, /) -> int:
             raise broken
@@ -159,7 +161,30 @@ def test_nothing_fails_because_no_line_can_be_made_of_it(
     configure_logging(LogSettings(format=form))
     structlog.get_logger("here").info("said", by=Shy())
     (line,) = capsys.readouterr().err.splitlines()
-    assert all(word in line for word in ("line_lost", "said", "RuntimeError"))
+    assert all(word in line for word in ("line_lost", "said", "RuntimeError", "here"))
+    assert re.search(r"\d{4}-\d\d-\d\dT", line), "lines are sorted by when they were written"
+
+
+def test_lines_of_ours_and_of_libraries_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    def could_write() -> bool:
+        lock = logging.getLogger().handlers[0].lock
+        assert lock is not None
+        if free := lock.acquire(blocking=False):
+            lock.release()
+        return free
+
+    class Stream(StringIO):
+        def write(self, _: str, /) -> int:
+            with ThreadPoolExecutor(1) as another:
+                others_could.append(another.submit(could_write).result())
+            return 0
+
+    others_could: list[bool] = []
+    monkeypatch.setattr("sys.stderr", Stream())
+    configure_logging(JSON)
+    structlog.get_logger("ours").info("said")
+    logging.getLogger("theirs").info("said")
+    assert others_could == [False, False]
 
 
 def test_configuring_twice_says_everything_once(capsys: pytest.CaptureFixture[str]) -> None:
