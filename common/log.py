@@ -89,7 +89,7 @@ class _Lines:
         finally:
             self._handler.release()
 
-    debug = info = warning = error = critical = exception = _write
+    debug = info = warning = error = critical = _write
 
 
 def configure_logging(settings: LogSettings) -> None:

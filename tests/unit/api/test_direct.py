@@ -5,6 +5,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 
 from api.dependencies import SESSION_PARAMETER, SearchesDep
 from api.direct import DirectRoute
+from api.routers import search
 
 
 async def test_the_endpoint_answers_what_it_returns() -> None:
@@ -30,3 +31,11 @@ def test_the_session_is_documented_as_where_fastapi_reads_it() -> None:
     async def route(searches: SearchesDep) -> None: ...
 
     assert app.openapi()["paths"]["/"]["get"]["parameters"] == [SESSION_PARAMETER]
+
+
+def test_searches_by_url_are_documented_with_the_session() -> None:
+    app = FastAPI()
+    app.include_router(search.direct)
+    paths = app.openapi()["paths"]
+    assert set(paths) == {"/images/{image_id}/similar", "/search/text"}
+    assert all(path["get"]["parameters"][-1] == SESSION_PARAMETER for path in paths.values())

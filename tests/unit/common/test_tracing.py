@@ -5,11 +5,12 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
+import structlog
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
@@ -136,12 +137,13 @@ def test_an_error_is_noted_by_its_name_alone() -> None:
 
 
 @pytest.mark.usefixtures("keep_logging")
-def test_log_lines_name_their_trace(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("get_logger", [structlog.get_logger, logging.getLogger], ids=["ours", "theirs"])
+def test_log_lines_name_their_trace(capsys: pytest.CaptureFixture[str], get_logger: Callable[[str], Any]) -> None:
     configure_logging(LogSettings(format="json"))
     with kept_spans() as spans:
-        logging.getLogger("theirs").info("outside")
+        get_logger("somewhere").info("outside")
         with tracing.span("here"):
-            logging.getLogger("theirs").info("inside")
+            get_logger("somewhere").info("inside")
     outside, inside = map(json.loads, capsys.readouterr().err.splitlines())
     context = context_of(spans.named("here"))
     assert "trace_id" not in outside
