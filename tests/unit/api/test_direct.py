@@ -15,6 +15,10 @@ async def test_the_endpoint_answers_what_it_returns() -> None:
     async def thing(request: Request) -> Response:
         return Response(f"{request.path_params['id']} {request.query_params['of']}", 203)
 
+    (route,) = router.routes
+    assert isinstance(route, DirectRoute)
+    assert route.get_route_handler() is thing, "FastAPI's own handler would answer the same, later"
+
     app = FastAPI()
     app.include_router(router)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
