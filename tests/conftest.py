@@ -28,6 +28,10 @@ _TOGETHER = {
 
 def pytest_configure(config: pytest.Config) -> None:
     """Measure the coverage of what runs in pytest's own processes; the services they start run as fast as ever."""
+    # The dozens of processes that tests start spend half of their start compiling what they import: once will do.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # Two processes of pytest and their services share the cores: threads that wait for each other only heat them.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     # The settings of whoever runs the tests are none of theirs.
     os.environ["LIKENESS_ENV_FILE"] = ""
     os.environ.pop("LIKENESS_CONFIG", None)

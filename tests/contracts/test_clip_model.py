@@ -32,15 +32,15 @@ def model(request: pytest.FixtureRequest) -> ClipModel:
 @pytest.fixture
 def pixels(model: ClipModel) -> Pixels:
     size = model.info.image_size
-    return np.random.default_rng(7).integers(0, 256, (5, size, size, 3), dtype=np.uint8)
+    return np.random.default_rng(7).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
 
 
 def test_images_give_normalised_vectors(model: ClipModel, pixels: Pixels) -> None:
     vectors = model.encode_pixels(pixels)
 
-    assert vectors.shape == (5, model.info.dim)
+    assert vectors.shape == (3, model.info.dim)
     assert vectors.dtype == np.float32
-    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(5), abs=1e-5)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(3), abs=1e-5)
 
 
 def test_texts_give_normalised_vectors(model: ClipModel) -> None:
@@ -60,7 +60,7 @@ def test_tokens_tell_which_texts_are_cut(model: ClipModel) -> None:
 def test_an_image_has_its_vector_in_any_batch_at_any_place(model: ClipModel, pixels: Pixels) -> None:
     together = model.encode_pixels(pixels)
     reversed_ = model.encode_pixels(np.ascontiguousarray(pixels[::-1]))[::-1]
-    alone = np.concatenate([model.encode_pixels(pixels[i : i + 1]) for i in range(5)])
+    alone = np.concatenate([model.encode_pixels(pixels[i : i + 1]) for i in range(3)])
 
     assert np.sum(together * reversed_, axis=1).min() >= 0.9999
     assert np.sum(together * alone, axis=1).min() >= 0.9999

@@ -14,12 +14,15 @@ from typing import Any, Self
 import common.vectors.qdrant  # noqa: F401 - else imported when the clock is wrong, and its models know no such datetime
 import worker.context as composition
 from tests.faults.boundaries import between, clock_file
+from worker import operations
 from worker.extensions import arrange
 from worker.main import main
 
 ORDERS = "FAULTS__ORDERS"
 NUMBER = "FAULTS__NUMBER"
 CLOCK_SIGNAL = signal.SIGUSR1
+_POLL_S = 0.25
+"""How often it looks for operations: every test ends with an audit, and would wait for it."""
 
 _right_time = time.time
 
@@ -65,5 +68,6 @@ class Clock:
 if __name__ == "__main__":
     orders, number = Path(os.environ[ORDERS]), int(os.environ[NUMBER])
     setattr(composition, "arrange", lambda *arguments: between(arrange(*arguments), orders, number))  # noqa: B010
+    setattr(operations, "_POLL_S", _POLL_S)  # noqa: B010
     Clock(clock_file(orders, number)).install()
     main()

@@ -20,11 +20,18 @@ from tests.fixtures.rows import create_folder, create_owner
 from tests.fixtures.searching import search
 from tests.fixtures.uploading import settled, uploaded_ids
 from worker.context import WorkerContext
+from worker.duplicates import loop
 
 PICTURE = pictures.picture(320, 240, seed=5)
 ORIGINAL = pictures.encode(PICTURE, ImageFormat.JPEG)
 SMALLER = pictures.encode(PICTURE.resize((160, 120)), ImageFormat.WEBP)
 BRIGHTER = pictures.encode(ImageEnhance.Brightness(PICTURE).enhance(1.05), ImageFormat.PNG)
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have workers compare at once what has arrived."""
+    monkeypatch.setattr(loop, "_QUIET_S", 0.05)
 
 
 async def compared(client: httpx.AsyncClient, database: Database, *files: bytes, **fields: Any) -> list[str]:

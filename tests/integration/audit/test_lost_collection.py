@@ -41,7 +41,7 @@ from worker.stages.index import Index
 from worker.sweeper import Sweeper
 from worker.work import Stage
 
-IMAGES = 300
+IMAGES = 150
 
 
 class NoModel(EmbedderClient):
