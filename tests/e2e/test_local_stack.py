@@ -12,7 +12,7 @@ import pytest
 from tests.fixtures.photos import drawn_photos
 from tests.fixtures.stack import Stack, running_stack
 
-PHOTOS = 150
+PHOTOS = 300
 PER_REQUEST = 10
 HEALED_WITHIN_S = 200
 # What the dead workers held is claimed again when their lease has run out.
@@ -92,7 +92,7 @@ def test_what_is_accepted_survives_the_death_of_everything_and_restarts_change_n
         assert len(set(ids)) == PHOTOS
         assert set(accepted) < set(ids)
         wait_until_done(client, ids)
-        before = answers(client, ids[::15])
+        before = answers(client, ids[::30])
         assert all(len(results) == 10 for results in before.values())
     with running_stack(home, **SETTINGS) as stack, connect(stack) as client:
-        assert answers(client, ids[::15]) == before
+        assert answers(client, ids[::30]) == before
