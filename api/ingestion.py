@@ -149,19 +149,28 @@ class Ingestion:
         A row that was deleted meanwhile is missing from the answer.
         """
         unstored = {row.image.id: item for item, row in accepted if row.image.status == ImageStatus.CREATED}
-        if not unstored:
-            return {}
+        known = {item.file.sha256: item for item, row in accepted if row.image.status != ImageStatus.CREATED}
         # All are waited for, also when one fails: each reads a file that is gone when the request ends.
-        outcomes = await asyncio.gather(*map(self._put, unstored.values()), return_exceptions=True)
+        outcomes = await asyncio.gather(
+            *map(self._put, unstored.values()), *map(self._restore, known.values()), return_exceptions=True
+        )
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
+        if not unstored:
+            return {}
         async with self._database.begin() as session:
             stored = await lifecycle.mark_stored(session, list(unstored))
             # What another upload of the same bytes has moved on counts as well.
             states = await images.find_states(session, owner_id, list(unstored))
         log_moves(stored.values())
         return states
+
+    async def _restore(self, item: _Screened) -> None:
+        """Store the bytes of a row that has some, should the bucket have lost them."""
+        if await self._storage.find(object_key(item.file.sha256)) is None:
+            await self._put(item)
+            log.warning("original_restored", sha256=item.file.sha256)
 
     async def _put(self, item: _Screened) -> None:
         file = item.file

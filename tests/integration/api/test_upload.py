@@ -73,6 +73,20 @@ async def test_an_accepted_file_is_in_the_object_store(client: httpx.AsyncClient
     await store.close()
 
 
+async def test_an_original_that_the_bucket_has_lost_comes_back_with_the_same_bytes(
+    client: httpx.AsyncClient, api_settings: ApiSettings
+) -> None:
+    data, key = pictures.jpeg(seed=4), object_key(hashlib.sha256(pictures.jpeg(seed=4)).hexdigest())
+    ids = await uploaded_ids(client, data)
+    store = S3ObjectStore(api_settings.s3)
+    await store.delete(key)
+    (again,) = (await upload(client, data)).json()["images"]
+    assert (again["id"], again["duplicate"]) == (ids[0], True)
+    assert await store.get(key, max_bytes=len(data)) == data
+    assert (await client.get(f"/images/{ids[0]}/content")).content == data
+    await store.close()
+
+
 @pytest.mark.parametrize("name", sorted(pictures.hostile()))
 async def test_hostile_files_are_rejected_or_end_in_error(
     client: httpx.AsyncClient, database: Database, name: str
