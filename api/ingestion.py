@@ -6,6 +6,7 @@ committed. A process that dies before leaves a row in `created`, which the sweep
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from common.db import images, lifecycle
 from common.db.engine import Database
 from common.db.images import NewImage, Recorded, State
 from common.db.models import LOCAL_FOLDER_ID, Image
-from common.errors import ImageRejected, InvalidInput, NotFound
+from common.errors import ImageRejected, InvalidInput, NotFound, StorageUnavailable
 from common.imaging import Header
 from common.received import ReceivedFile, screen
 from common.status import ImageStatus
@@ -168,9 +169,10 @@ class Ingestion:
 
     async def _restore(self, item: _Screened) -> None:
         """Store the bytes of a row that has some, should the bucket have lost them."""
-        if await self._storage.find(object_key(item.file.sha256)) is None:
-            await self._put(item)
-            log.warning("original_restored", sha256=item.file.sha256)
+        with suppress(StorageUnavailable):  # they were accepted long ago, and nothing more was promised
+            if await self._storage.find(object_key(item.file.sha256)) is None:
+                await self._put(item)
+                log.warning("original_restored", sha256=item.file.sha256)
 
     async def _put(self, item: _Screened) -> None:
         file = item.file
