@@ -6,7 +6,6 @@ committed. A process that dies before leaves a row in `created`, which the sweep
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -169,10 +168,13 @@ class Ingestion:
 
     async def _restore(self, item: _Screened) -> None:
         """Store the bytes of a row that has some, should the bucket have lost them."""
-        with suppress(StorageUnavailable):  # they were accepted long ago, and nothing more was promised
-            if await self._storage.find(object_key(item.file.sha256)) is None:
-                await self._put(item)
-                log.warning("original_restored", sha256=item.file.sha256)
+        try:
+            found = await self._storage.find(object_key(item.file.sha256))
+        except StorageUnavailable:
+            return  # they were accepted long ago, and nobody knows that they are lost
+        if found is None:
+            await self._put(item)
+            log.warning("original_restored", sha256=item.file.sha256)
 
     async def _put(self, item: _Screened) -> None:
         file = item.file

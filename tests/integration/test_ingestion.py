@@ -111,12 +111,35 @@ async def test_when_the_store_is_down_nothing_is_promised_and_sending_again_is_s
     assert set(storage.objects) == {key_of(ONE), key_of(OTHER)}
 
 
-async def test_what_is_there_already_is_not_stored_again(storage: WatchedStore, ingestion: Ingestion) -> None:
+@pytest.mark.parametrize("down", [False, True], ids=["up", "down"])
+async def test_what_is_there_already_is_not_stored_again(
+    storage: WatchedStore, ingestion: Ingestion, *, down: bool
+) -> None:
+    async def refuse(_: str) -> None:
+        raise AssertionError("it is there")
+
     await ingestion.ingest(LOCAL_OWNER_ID, NO_FIELDS, [received(ONE)])
-    storage.down = True
+    storage.down, storage.before_put = down, refuse
     ((again,), _) = await ingestion.ingest(LOCAL_OWNER_ID, NO_FIELDS, [received(ONE, "b.jpg")])
     assert again.duplicate
     assert (again.filename, again.image.filename) == ("b.jpg", "a.jpg")
+
+
+async def test_a_lost_original_that_can_not_be_stored_is_no_success(
+    storage: WatchedStore, ingestion: Ingestion
+) -> None:
+    async def fail(_: str) -> None:
+        raise StorageUnavailable("object store: it is full")
+
+    await ingestion.ingest(LOCAL_OWNER_ID, NO_FIELDS, [received(ONE)])
+    storage.objects.clear()
+    storage.before_put = fail
+    with pytest.raises(StorageUnavailable):
+        await ingestion.ingest(LOCAL_OWNER_ID, NO_FIELDS, [received(ONE)])
+    storage.before_put = None
+    ((again,), _) = await ingestion.ingest(LOCAL_OWNER_ID, NO_FIELDS, [received(ONE)])
+    assert again.duplicate
+    assert set(storage.objects) == {key_of(ONE)}
 
 
 async def test_an_image_that_vanishes_while_it_is_stored_is_not_accepted(
