@@ -1,4 +1,4 @@
-"""The api service: the app and the process around it."""
+"""The api service: the app and the process around it. Run it as `python -m api.main`; settings say all it needs."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,6 +17,7 @@ from api.routers import content, duplicates, health, images, imports, search, up
 from api.settings import ApiSettings
 from api.starting import PlainStart
 from common import tracing
+from common.arguments import take_none
 from common.draining import CloseConnections, Drain, serve
 from common.log import configure_logging
 from common.readiness import Probe
@@ -117,4 +118,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_none("api.main", __doc__)
     main()

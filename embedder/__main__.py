@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from common import tracing
+from common.arguments import take_none
 from common.draining import Drain, serve
 from common.log import configure_logging
 from common.starting import ending_plainly
@@ -38,4 +39,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_none("embedder", __doc__)
     main()

@@ -10,6 +10,7 @@ import structlog
 from arq.worker import Worker, func
 
 from common import jobs, tracing
+from common.arguments import take_none
 from common.errors import LikenessError
 from common.log import configure_logging
 from common.settings import RedisSettings
@@ -163,4 +164,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_none("worker.main", __doc__)
     main()

@@ -2,7 +2,7 @@
 
 import sys
 
-from deploy.arguments import take_none
+from common.arguments import take_none
 from deploy.local.__main__ import main
 
 if __name__ == "__main__":

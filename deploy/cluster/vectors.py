@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from common.arguments import take_none
 from common.attributes import Declared
 from common.draining import Drain, serve
 from common.errors import ConfigurationError, VectorIndexUnavailable
@@ -274,4 +275,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_none("deploy.cluster.vectors", __doc__)
     main()

@@ -11,8 +11,8 @@ import sys
 from rich.console import Console
 from rich.markup import escape
 
+from common.arguments import take_none
 from common.errors import LikenessError
-from deploy.arguments import take_none
 from deploy.local.display import TerminalDisplay
 from deploy.local.errors import PortTaken, StackError
 from deploy.local.home import home_path

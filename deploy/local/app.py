@@ -10,6 +10,7 @@ import structlog
 from api.main import create_app
 from api.settings import ApiSettings
 from common import tracing
+from common.arguments import take_none
 from common.breakers import BreakerState
 from common.errors import InfrastructureError, LikenessError
 from common.log import configure_logging
@@ -109,4 +110,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_none("deploy.local.app", __doc__)
     main()

@@ -15,9 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from common.api_client import ApiClient, Hits, ImageState, for_each
+from common.arguments import take_none
 from common.errors import LikenessError
 from common.status import ImageStatus
-from deploy.arguments import take_none
 from deploy.local.demo.checks import TOP, check_search, check_settled, check_similar
 from deploy.local.demo.pictures import ALSO_WANTED, PER_SCENE, PICTURES, TAG, WANTED, Group, draw_groups
 from deploy.local.demo.stack import serving_stack
