@@ -4,10 +4,11 @@ import asyncio
 import hashlib
 import itertools
 import random
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 import numpy as np
@@ -24,7 +25,7 @@ from common.duplicates import DuplicateThresholds
 from common.errors import ImageUnreadable, VectorIndexUnavailable
 from common.imaging import Preprocess
 from common.payloads import payload_of
-from common.vectors.base import Collection, Point
+from common.vectors.base import Collection, Match, Point
 from tests.fakes.object_store import MemoryObjectStore
 from tests.fakes.unreliable_index import UnreliableIndex
 from tests.fixtures.indexes import unreliable_index
@@ -194,6 +195,25 @@ async def test_a_pair_just_above_the_line_is_one_however_the_index_rounds(bench:
         thresholds = DuplicateThresholds(near_distance=0, near_score=line, similar_score=line)
         found = await search.find_pairs(LOCAL_OWNER_ID, images, bench.model, thresholds)
         assert {(pair.sha256, pair.other) for pair in found} == {pair for pair in scores if scores[pair] >= line}
+
+
+async def test_a_comparison_is_followed_by_as_long_a_pause(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the index in the api's process, searches by people wait while it is asked: they get their turn."""
+    images = await bench.indexed(*((some_vector(seed), None) for seed in range(3)))
+    query, asked = bench.index.query, list[tuple[float, float]]()
+
+    async def slow(*arguments: Any, **more: Any) -> list[Match]:
+        started = time.perf_counter()
+        time.sleep(0.02)  # noqa: ASYNC251 - as the engine does
+        found = await query(*arguments, **more)
+        asked.append((started, time.perf_counter()))
+        return found
+
+    monkeypatch.setattr(bench.index, "query", slow)
+    await DuplicateSearch(bench.database, bench.index).find_pairs(LOCAL_OWNER_ID, images, bench.model, THRESHOLDS)
+    assert len(asked) == len(images)
+    for (started, ended), (next_started, _) in itertools.pairwise(asked):
+        assert next_started - ended >= ended - started
 
 
 async def test_twins_that_are_compared_at_the_same_moment_find_each_other(bench: Bench) -> None:

@@ -5,6 +5,7 @@ alike from both sides, and by whichever worker.
 """
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -25,8 +26,7 @@ CANDIDATES = 64
 MOST_SIMILAR = 20
 """Most similar images that are remembered of one image; near ones are all remembered."""
 
-_QUERIES_AT_ONCE = 2
-"""Searches by people should not have to wait."""
+_LONGEST_PAUSE_S = 0.1
 _MAX_COPIES = 1000
 
 Vector = NDArray[np.float32]
@@ -56,7 +56,7 @@ class DuplicateSearch:
     def __init__(self, database: Database, vectors: VectorIndex) -> None:
         self._database = database
         self._vectors = vectors
-        self._turns = asyncio.Semaphore(_QUERIES_AT_ONCE)
+        self._turn = asyncio.Lock()
 
     async def find_pairs(
         self, owner_id: UUID, images: Sequence[Image], model: EmbeddingModel, thresholds: DuplicateThresholds
@@ -97,25 +97,25 @@ class DuplicateSearch:
         alike = await self._find_by_hash(owner_id, known.hashes, wanted, thresholds)
         copies = await self._find_copies(owner_id, wanted)
 
-        async def find_by_vector(sha256: str) -> list[UUID]:
-            if sha256 not in known.vectors:
-                return []
-            async with self._turns:
+        nearest: dict[str, list[UUID]] = {}
+        for sha256, vector in known.vectors.items():
+            async with self._turn:
+                started = time.perf_counter()
                 matches = await self._vectors.query(
                     collection,
-                    known.vectors[sha256],
+                    vector,
                     filter=Filter(owner_id, include_hidden=True),
                     limit=CANDIDATES,
                     min_score=thresholds.least_score - ROUNDING,  # `compare` has the exact scores
                     exclude=copies.get(sha256, ()),
                 )
-            return [match.id for match in matches]
-
-        nearest = await asyncio.gather(*map(find_by_vector, wanted))
-        contents = await self._find_contents(owner_id, {id_ for ids in nearest for id_ in ids})
+                # Half of the time is for people's searches: an index in this process lets nothing go on meanwhile.
+                await asyncio.sleep(min(time.perf_counter() - started, _LONGEST_PAUSE_S))
+            nearest[sha256] = [match.id for match in matches]
+        contents = await self._find_contents(owner_id, {id_ for ids in nearest.values() for id_ in ids})
         return {
-            sha256: alike[sha256] | {contents[id_] for id_ in ids if id_ in contents}
-            for sha256, ids in zip(wanted, nearest, strict=True)
+            sha256: alike[sha256] | {contents[id_] for id_ in nearest.get(sha256, ()) if id_ in contents}
+            for sha256 in wanted
         }
 
     async def _find_by_hash(
