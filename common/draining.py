@@ -5,6 +5,7 @@ have noticed; one that first says that it is about to go is sent nothing by the 
 """
 
 import signal
+import socket
 from contextlib import suppress
 from time import monotonic
 from types import FrameType
@@ -14,6 +15,8 @@ import structlog
 import uvicorn
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from common.starting import settle_memory
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +65,11 @@ class DrainingServer(uvicorn.Server):
         self._ends: float | None = None
         self._told = False
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the app, listen, and have what has been made for that out of the way."""
+        await super().startup(sockets)
+        settle_memory()
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as uvicorn calls it
         """Take a signal. No log line here: the signal may have interrupted one."""
         hurry = self._drain.began or self._drain_s == 0
@@ -82,12 +90,13 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def serve(app: ASGIApp, drain: Drain, drain_s: float, **config: Any) -> None:
-    """Serve an app until told to stop, and then for `drain_s` seconds more; `config` is `uvicorn.Config`'s.
+def serve(app: ASGIApp, drain: Drain, drain_s: float, **options: Any) -> None:
+    """Serve an app until told to stop, and then for `drain_s` seconds more; `options` are `uvicorn.Config`'s.
 
     What can't start ends the process with status 1, as all of ours; the log says why.
     """
-    server = DrainingServer(uvicorn.Config(app, log_config=None, access_log=False, **config), drain, drain_s)
+    config = uvicorn.Config(app, log_config=None, access_log=False, **options)
+    server = DrainingServer(config, drain, drain_s)
     with suppress(KeyboardInterrupt):  # of a Ctrl-C before it listens to signals
         try:
             server.run()

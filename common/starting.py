@@ -1,5 +1,6 @@
-"""The start of a process: settings that are wrong end it in plain words, before anything else is done."""
+"""The start of a process: settings that are wrong end it in plain words; what is made once is out of the way after."""
 
+import gc
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,17 @@ def ending_plainly() -> Iterator[None]:
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(1) from None
+
+
+def settle_memory() -> None:
+    """Have the garbage collector pass over what is there, which is here to stay: call it when something has started.
+
+    To look through the 200,000 objects of a service stops it for 0.1 to 0.2 s, some times a minute when it is busy;
+    through what has come since, for a tenth of that.
+    """
+    gc.unfreeze()  # what was there before, and is garbage by now
+    gc.collect()
+    gc.freeze()
 
 
 def check_settings(*kinds: type[ServiceSettings], above: Mapping[str, str | None] | None = None) -> None:

@@ -8,6 +8,7 @@ from common.budget import Budget
 from common.draining import CloseConnections, Drain
 from common.embedding import MAX_IMAGES, MAX_TEMPLATE_CHARS, MAX_TEXT_CHARS, MAX_TEXTS
 from common.error_metrics import count_error
+from common.starting import settle_memory
 from common.trail import RequestTrail
 from embedder import openai_api, probes, routes
 from embedder.errors import OPENAI_PREFIX, answer_defect, install_error_handlers
@@ -27,7 +28,9 @@ def _load_with_torch(settings: EmbedderSettings, observe: ObserveStep) -> ClipMo
     # Importing torch and open_clip takes several seconds; the server answers probes meanwhile.
     from embedder.loader import load_model  # noqa: PLC0415
 
-    return load_model(settings, observe)
+    model = load_model(settings, observe)
+    settle_memory()
+    return model
 
 
 def create_app(settings: Settings, load: LoadModel = _load_with_torch, drain: Drain | None = None) -> FastAPI:

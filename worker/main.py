@@ -14,7 +14,7 @@ from common.arguments import take_none
 from common.errors import LikenessError
 from common.log import configure_logging
 from common.settings import RedisSettings
-from common.starting import check_settings, ending_plainly
+from common.starting import check_settings, ending_plainly, settle_memory
 from worker.context import WorkerContext, open_worker, worker_name
 from worker.extensions import extension_settings
 from worker.health import serve_health
@@ -146,6 +146,7 @@ async def _main(settings: WorkerSettings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_worker(settings) as context, serve_health(context, settings.worker):
         log.info("worker_ready", worker=worker_name())
+        settle_memory()
         await run_worker(context, settings, stop)
 
 

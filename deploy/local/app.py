@@ -16,7 +16,7 @@ from common.errors import InfrastructureError, LikenessError
 from common.log import configure_logging
 from common.readiness import Dependency
 from common.serving import serving
-from common.starting import check_settings, ending_plainly
+from common.starting import check_settings, ending_plainly, settle_memory
 from common.vectors.base import VectorIndex
 from common.vectors.factory import create_vector_index
 from worker.context import WorkerContext, open_worker
@@ -80,6 +80,7 @@ async def _work(settings: WorkerSettings, vectors: VectorIndex, stop: asyncio.Ev
         try:
             async with open_worker(settings, vectors) as context:
                 log.info("worker_ready")
+                settle_memory()
                 with neighbour.running(context):
                     await run_worker(context, settings, stop)
         except InfrastructureError as error:

@@ -1,6 +1,7 @@
 """A service that is told to stop drains first; by a clock that only tests move."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Iterator
 
@@ -85,7 +86,12 @@ def test_who_has_it_served_may_tidy_up_after_it(ended_at_once: list[int]) -> Non
         await send({"type": "lifespan.shutdown.complete"})
 
     drain = Drain()
-    serve(app, drain, 0, host="127.0.0.1", port=0, lifespan="on")
+    gc.unfreeze()
+    try:
+        serve(app, drain, 0, host="127.0.0.1", port=0, lifespan="on")
+        assert gc.get_freeze_count(), "what has been made for the start is out of the collector's way"
+    finally:
+        gc.unfreeze()
 
     assert drain.began
     assert ended_at_once == []

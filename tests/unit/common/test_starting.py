@@ -1,10 +1,13 @@
-"""Every process that reads settings ends in plain words where these are wrong."""
+"""The start of every process: wrong settings end it in plain words, and what is made once is not looked at again."""
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -12,7 +15,7 @@ from typer.testing import CliRunner
 from api.main import main as api
 from api.settings import ApiSettings
 from common.errors import ConfigurationError, SettingsInvalid
-from common.starting import check_settings, ending_plainly
+from common.starting import check_settings, ending_plainly, settle_memory
 from deploy.cluster.vectors import main as vectors
 from deploy.local.app import main as local_app
 from worker.cli import app as cli
@@ -110,3 +113,22 @@ def test_other_errors_of_configuration_end_plainly_too(capsys: pytest.CaptureFix
     assert capsys.readouterr().err == "no Extension\n"
     with pytest.raises(ZeroDivisionError), ending_plainly():
         raise ZeroDivisionError
+
+
+def test_what_is_there_when_all_is_started_is_no_work_for_the_garbage_collector() -> None:
+    class Thing:
+        itself: Any = None
+
+    thing = Thing()
+    thing.itself = thing
+    left = weakref.ref(thing)
+    try:
+        settle_memory()
+        assert not any(each is thing for each in gc.get_objects())
+        del thing
+        gc.collect()
+        assert left() is not None
+        settle_memory()
+        assert left() is None, "garbage stays until the next start in this process, and no longer"
+    finally:
+        gc.unfreeze()
