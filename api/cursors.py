@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from api.paging import MAX_SEARCH_DEPTH, Seen
 from common.db.images import Position
 from common.errors import InvalidCursor
@@ -76,7 +78,7 @@ def _moment(text: str) -> datetime:
 
 
 def _encode(value: Any) -> str:
-    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(msgspec.json.encode(value)).decode().rstrip("=")
 
 
 def _decode(cursor: str) -> Any:
