@@ -1,7 +1,7 @@
 """How much of a pool of database connections is in use, and how long it takes to get one."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from prometheus_client import Gauge, Histogram
 
@@ -45,11 +45,9 @@ class PoolMeter:
         with self._waiting.track_inprogress(), self._wait.time():
             yield
 
-    @contextmanager
-    def holding(self) -> Iterator[None]:
+    def holding(self) -> AbstractContextManager[None]:
         """Have a connection while inside."""
-        with self._in_use.track_inprogress():
-            yield
+        return self._in_use.track_inprogress()
 
     def closed(self) -> None:
         """Note that the pool is no more."""

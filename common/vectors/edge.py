@@ -3,9 +3,8 @@
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
@@ -111,19 +110,11 @@ class EdgeIndex:
 
     async def fetch(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, NDArray[np.float32]]:
         """See `VectorIndex.fetch`."""
-        found: dict[UUID, NDArray[np.float32]] = {}
-        async for some in _in_turns(ids):
-            with self._reading(collection) as shard:
-                found |= shard.fetch(some)
-        return found
+        return await self._collect(collection, ids, Shard.fetch)
 
     async def fetch_payloads(self, collection: Collection, ids: Sequence[UUID]) -> dict[UUID, Payload | None]:
         """See `VectorIndex.fetch_payloads`."""
-        found: dict[UUID, Payload | None] = {}
-        async for some in _in_turns(ids):
-            with self._reading(collection) as shard:
-                found |= shard.fetch_payloads(some)
-        return found
+        return await self._collect(collection, ids, Shard.fetch_payloads)
 
     async def scroll(self, collection: Collection, *, after: UUID | None = None, limit: int) -> list[UUID]:
         """See `VectorIndex.scroll`."""
@@ -161,11 +152,24 @@ class EdgeIndex:
         except TimeoutError as error:
             raise VectorIndexUnavailable(f"the vector index was busy for {self._timeout_s:g} s") from error
 
-    @contextmanager
-    def _reading(self, collection: Collection) -> Iterator[Shard]:
+    async def _collect(
+        self,
+        collection: Collection,
+        ids: Sequence[UUID],
+        read: Callable[[Shard, Sequence[UUID]], dict[UUID, Answer]],
+    ) -> dict[UUID, Answer]:
+        """Read few points at a time, letting others have their turn in between."""
+        found: dict[UUID, Answer] = {}
+        for start in range(0, len(ids), BATCH):
+            if start:
+                await asyncio.sleep(0)
+            with self._reading(collection) as shard:
+                found |= read(shard, ids[start : start + BATCH])
+        return found
+
+    def _reading(self, collection: Collection) -> "_Reading":
         self._require_open()
-        with _translating():
-            yield self._shard(collection)
+        return _Reading(self._shard(collection))
 
     def _require_open(self) -> None:
         if self._closed:
@@ -212,24 +216,31 @@ def _lock(path: Path) -> int:
     return descriptor
 
 
-async def _in_turns(ids: Sequence[UUID]) -> AsyncIterator[Sequence[UUID]]:
-    """Yield ids, few at a time, letting others have their turn in between."""
-    for start in range(0, len(ids), BATCH):
-        if start:
-            await asyncio.sleep(0)
-        yield ids[start : start + BATCH]
-
-
 def _translated(call: Callable[[], Answer]) -> Answer:
-    with _translating():
-        return call()
-
-
-@contextmanager
-def _translating() -> Iterator[None]:
     try:
-        yield
-    except (LikenessError, KeyboardInterrupt, SystemExit):
+        return call()
+    except BaseException as error:
+        _translate(error)
         raise
-    except BaseException as error:  # the engine raises bare exceptions, and panics, which are not even that
+
+
+class _Reading:
+    """Reads from a shard inside; as a generator, it would take longer than some of what is read."""
+
+    __slots__ = ("_shard",)
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+
+    def __enter__(self) -> Shard:
+        return self._shard
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is not None:
+            _translate(error)
+
+
+def _translate(error: BaseException) -> None:
+    """Raise our error for one of the engine's: a bare exception, or a panic, which is not even that."""
+    if not isinstance(error, LikenessError | KeyboardInterrupt | SystemExit):
         raise VectorIndexUnavailable(f"Qdrant Edge failed: {error}") from error
