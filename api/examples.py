@@ -59,17 +59,23 @@ def add_up(
     Raises:
         InvalidInput: a vector is not one of the model's, or the examples cancel each other out.
     """
-    total = np.zeros(model.dim)
-    weights = sum(abs(example.weight) for example in examples)
-    for example in examples:
-        share = example.weight / weights
+
+    def vector_of(example: Example) -> Vector:
         match example.of:
             case UUID() as image_id:
-                total += share * images[image_id]
+                return images[image_id]
             case str() as text:
-                total += share * texts[text]
+                return texts[text]
             case numbers:
-                total += share * _normalised(numbers, model)
+                return _normalised(numbers, model)
+
+    vectors = [vector_of(example) for example in examples]
+    if len(examples) == 1 and examples[0].weight > 0:
+        return vectors[0]  # as most searches have it
+    weights = sum(abs(example.weight) for example in examples)
+    total = np.zeros(model.dim)
+    for example, vector in zip(examples, vectors, strict=True):
+        total += example.weight / weights * vector
     norm = np.linalg.norm(total)
     if norm < ROUNDING:  # all that is left is rounding errors
         raise InvalidInput("the examples cancel each other out", code="examples_cancel_out")

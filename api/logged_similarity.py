@@ -1,5 +1,6 @@
 """The search use cases as requests ask for them: what is answered goes into the search log."""
 
+import asyncio
 import json
 import re
 import time
@@ -16,6 +17,8 @@ from common.db.searches import Kind, NewSearch
 from common.settings import SearchLogSettings
 from common.vectors.base import AnyOf, Between, During, Equals, Filter
 
+_A_PICTURE: Sequence[Example] = ()
+"""What a search for a picture that is not kept has for examples."""
 _ACCEPTABLE_SESSION = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _MAX_FILTER_CHARS = 4_000
 _FILTERS = tuple(field.name for field in fields(Filter) if field.name != "owner_id")
@@ -37,42 +40,37 @@ class LoggedSimilarity:
         """See `Similarity`."""
         started = time.perf_counter()
         results = await self._similarity.by_examples(examples, wanted, window)
-        text = next((example.of for example in examples if isinstance(example.of, str)), None)
-        image_id = next((example.of for example in examples if isinstance(example.of, UUID)), None)
-        self._note(_kind_of(examples), wanted, window, results, started, text=text, image_id=image_id)
+        self._note_soon(examples, wanted, window, results, started)
         return results
 
     async def by_picture(self, data: bytes, sha256: str, wanted: Filter, window: Window) -> Results:
         """See `Similarity`."""
         started = time.perf_counter()
         results = await self._similarity.by_picture(data, sha256, wanted, window)
-        self._note("picture", wanted, window, results, started)
+        self._note_soon(_A_PICTURE, wanted, window, results, started)
         return results
 
-    def _note(
-        self,
-        kind: Kind,
-        wanted: Filter,
-        window: Window,
-        results: Results,
-        started: float,
-        *,
-        text: str | None = None,
-        image_id: UUID | None = None,
+    def _note_soon(
+        self, examples: Sequence[Example], wanted: Filter, window: Window, results: Results, started: float
     ) -> None:
-        if not self._settings.enabled:
-            return
+        """Have it noted in the loop's next turn: an answer that has nothing to wait for any more is out by then."""
+        if self._settings.enabled:
+            ms = round((time.perf_counter() - started) * 1000, 3)
+            asyncio.get_running_loop().call_soon(self._note, examples, wanted, window, results, ms)
+
+    def _note(self, examples: Sequence[Example], wanted: Filter, window: Window, results: Results, ms: float) -> None:
+        text = next((example.of for example in examples if isinstance(example.of, str)), None)
         self._log.note(
             NewSearch(
                 owner_id=wanted.owner_id,
                 session=self._session,
-                kind=kind,
+                kind=_kind_of(examples),
                 text=text and _storable(text[: self._settings.text_chars]),
-                image_id=image_id,
+                image_id=next((example.of for example in examples if isinstance(example.of, UUID)), None),
                 filters=describe(wanted, window.min_score),
                 depth=window.seen.count if window.seen else 0,
                 found=len(results.ranked),
-                ms=round((time.perf_counter() - started) * 1000, 3),
+                ms=ms,
                 model=results.label,
                 trial=results.trial,
             )
@@ -81,6 +79,8 @@ class LoggedSimilarity:
 
 def _kind_of(examples: Sequence[Example]) -> Kind:
     match examples:
+        case []:
+            return "picture"
         case [Example(of=str(), weight=weight)] if weight > 0:
             return "text"
         case [Example(of=UUID(), weight=weight)] if weight > 0:

@@ -1,7 +1,7 @@
 """Which model answers a search: the active one, or for a share of them one on trial; and for a later page, the same."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -19,7 +19,7 @@ class Choice:
 
 
 def choose(
-    live: Sequence[EmbeddingModel], owner_id: UUID, query: bytes, *, share: float, going_on: int | None
+    live: Sequence[EmbeddingModel], owner_id: UUID, query: Callable[[], bytes], *, share: float, going_on: int | None
 ) -> list[Choice]:
     """Return the models to ask, the next one if one fails: the last is not on trial.
 
@@ -28,7 +28,7 @@ def choose(
     Args:
         live: all live models, the active one first; at least that.
         owner_id: who asks.
-        query: what is asked, however it is put in bytes.
+        query: says what is asked, however that is put in bytes; called if there is a model on trial.
         share: of the searches that a model on trial answers, if there is one, 0 to 1.
         going_on: id of the model that answered the page before; None: this is the first.
 
@@ -41,7 +41,7 @@ def choose(
         if model is None:
             raise stale_cursor()
         return [Choice(model, trial=model is trial)]
-    if trial is not None and _fraction(owner_id.bytes + query) < share:
+    if trial is not None and _fraction(owner_id.bytes + query()) < share:
         return [Choice(trial, trial=True), Choice(active)]
     return [Choice(active)]
 

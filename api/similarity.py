@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -102,8 +103,8 @@ class Similarity:
         going_on = window.seen.model_id if window.seen else None
 
         async def by(choice: Choice) -> tuple[Results, str]:
-            shown = await self._vectors_of(choice.model, wanted.owner_id, ids)
-            said = await self._query_vectors.of_texts(choice.model, texts)
+            shown = await self._vectors_of(choice.model, wanted.owner_id, ids) if ids else {}
+            said = await self._query_vectors.of_texts(choice.model, texts) if texts else {}
             vector = add_up(choice.model, examples, shown, said)
             return await self._search(choice, vector, examples, wanted, window)
 
@@ -111,9 +112,8 @@ class Similarity:
             try:
                 if not live:
                     raise Conflict("nothing is indexed yet", code="nothing_indexed")
-                return await self._answer(
-                    choose(live, wanted.owner_id, spell(examples), share=share, going_on=going_on), by
-                )
+                asked = partial(spell, examples)
+                return await self._answer(choose(live, wanted.owner_id, asked, share=share, going_on=going_on), by)
             except DatabaseUnavailable:
                 raise
             except LikenessError:
@@ -132,7 +132,7 @@ class Similarity:
             EmbedderUnavailable, ConfigurationError: the embedder does not serve the active model.
         """
         going_on = window.seen.model_id if window.seen else None
-        query = bytes.fromhex(sha256)
+        asked = partial(bytes.fromhex, sha256)
 
         async def by(choice: Choice) -> tuple[Results, str]:
             vector = await self._query_vectors.of_picture(choice.model, data, sha256)
@@ -140,7 +140,7 @@ class Similarity:
 
         async def search(live: Sequence[EmbeddingModel]) -> tuple[Results, str]:
             return await self._answer(
-                choose(live, wanted.owner_id, query, share=self._trial_share, going_on=going_on), by
+                choose(live, wanted.owner_id, asked, share=self._trial_share, going_on=going_on), by
             )
 
         return await self._models.answer(search, settle=True)
@@ -168,7 +168,7 @@ class Similarity:
 
         Whose images they are is known when their rows are read, along with those that are found.
         """
-        found = await self._vectors.fetch(collection_of(model), ids) if ids else {}
+        found = await self._vectors.fetch(collection_of(model), ids)
         missing = [id_ for id_ in ids if id_ not in found]
         stored = await reads.find_stored(self._database, owner_id, missing, model.id) if missing else {}
         return found | {id_: _vector_of(id_, stored.get(id_)) for id_ in missing}
@@ -196,7 +196,11 @@ class Similarity:
         results = Results(
             model=model,
             # What the index still holds of an image that was deleted, or hidden just now, is not shown.
-            ranked=[(match.score, rows[match.id]) for match in page.matches if _may_show(rows.get(match.id), wanted)],
+            ranked=[
+                (match.score, row)
+                for match in page.matches
+                if (row := rows.get(match.id)) is not None and _may_show(row, wanted)
+            ],
             seen=window.seen_after(page, model.id) if page.more else None,
             no_good_match=window.seen is None and not _any_good(page.matches, good),
             trial=choice.trial,
@@ -248,8 +252,8 @@ def _any_vector(examples: Sequence[Example]) -> bool:
     return any(not isinstance(example.of, str | UUID) for example in examples)
 
 
-def _may_show(row: ShownImage | None, wanted: Filter) -> bool:
-    return row is not None and (wanted.include_hidden or row.visibility != Visibility.HIDDEN)
+def _may_show(row: ShownImage, wanted: Filter) -> bool:
+    return wanted.include_hidden or row.visibility != Visibility.HIDDEN
 
 
 def _any_good(matches: Sequence[Match], good: float | None) -> bool:

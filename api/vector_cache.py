@@ -27,19 +27,27 @@ Kind = Literal["text", "picture"]
 class VectorKey(NamedTuple):
     """What a vector was made of: by which model (of `dim` numbers), from exactly which bytes.
 
-    Texts that differ in nothing but case or blanks are different inputs: some tokenizers tell them apart.
+    The model goes by name, as its row's number is another in another database. Texts that differ in nothing but case or
+    blanks are different inputs: some tokenizers tell them apart.
     """
 
-    kind: Kind
+    model: str
+    preprocess_version: int
     dim: int
-    digest: bytes
-    """SHA-256 of model, kind and input. The model goes by name, as its row's number is another in another database."""
+    kind: Kind
+    content: bytes
+    """Of a text, all of it; of a picture, its hash."""
 
     @classmethod
     def of(cls, model: EmbeddingModel, kind: Kind, content: bytes) -> Self:
-        """Make the key of an input; of a picture, `content` is the hash of its bytes."""
-        made_by = f"{label(model)}\0{model.preprocess_version}\0{model.dim}\0{kind}\0"
-        return cls(kind, model.dim, hashlib.sha256(made_by.encode() + content).digest())
+        """Make the key of an input."""
+        return cls(label(model), model.preprocess_version, model.dim, kind, content)
+
+    @property
+    def digest(self) -> bytes:
+        """The key in Redis: SHA-256 of all of it."""
+        made_by = f"{self.model}\0{self.preprocess_version}\0{self.dim}\0{self.kind}\0"
+        return hashlib.sha256(made_by.encode() + self.content).digest()
 
 
 class VectorCache:

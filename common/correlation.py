@@ -6,9 +6,9 @@ such as an image that a sweep found, gets an id of its own.
 """
 
 import re
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from uuid import uuid4
 
 import structlog
 
@@ -22,7 +22,7 @@ _ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 def create() -> str:
     """Make an id."""
-    return uuid4().hex
+    return secrets.token_hex(16)
 
 
 def accept(given: object) -> str | None:
@@ -42,10 +42,13 @@ def is_shared() -> bool:
 
 @contextmanager
 def bound(request_id: str | None) -> Iterator[str]:
-    """Run what is inside under this id; None: under the one there is, or a new one."""
+    """Run what is inside, which is of one task, under this id; None: under the one there is, or a new one."""
     request_id = request_id or current() or create()
-    with structlog.contextvars.bound_contextvars(**{FIELD: request_id}):
+    before = structlog.contextvars.bind_contextvars(**{FIELD: request_id})
+    try:
         yield request_id
+    finally:
+        structlog.contextvars.reset_contextvars(**before)
 
 
 def join(ids: Iterable[str | None]) -> None:

