@@ -87,7 +87,7 @@ def create_app(
     app.add_middleware(CloseConnections, drain=app.state.drain)
     app.add_middleware(PlainStart)
     add_error_handlers(app)
-    app.include_router(search.direct)  # first, as routes are tried in turn, and these are asked most
+    app.router.routes += search.direct.routes  # first, as routes are tried in turn, and these are asked most
     for part in (uploads, imports, search, duplicates, content, images, health):
         app.include_router(part.router)
     add_documentation(app)

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem_response
@@ -18,13 +18,15 @@ _DEFECT = problem_response(500, LikenessError.default_code, "an internal error, 
 _TOO_LARGE_CODE = "request_too_large"
 _TOO_LARGE = problem_response(413, _TOO_LARGE_CODE, f"a request like this may have {MAX_BODY_BYTES} bytes")
 
-_ADVICE = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
+_ADVICE = Headers(
+    {
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+        "Referrer-Policy": "no-referrer",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Cross-Origin-Opener-Policy": "same-origin",
+    }
+).raw
 """What browsers are told with every answer: take it for what it says it is, and let no other site have a part in it.
 
 Pages, and the bytes of images, have a policy of their own.
@@ -51,9 +53,8 @@ class RequestContext:
 
         async def send_with_advice(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, advice in _ADVICE.items():
-                    headers.setdefault(name, advice)
+                given = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(advice for advice in _ADVICE if advice[0] not in given)]
             await send(message)
 
         await self._trail(scope, receive, send_with_advice)
@@ -69,5 +70,7 @@ class RequestContext:
 def _declares_too_much(headers: Headers) -> bool:
     """Pictures have limits (or answers) of their own; what declares no length is cut off by the routes' limit."""
     length = headers.get("content-length", "")
+    if not length.isdecimal():
+        return False
     multipart = headers.get("content-type", "").lower().startswith(("multipart/", "image/"))
-    return not multipart and length.isdecimal() and int(length) > MAX_BODY_BYTES
+    return not multipart and int(length) > MAX_BODY_BYTES

@@ -6,6 +6,7 @@ described for the documentation as FastAPI would; see `api.direct`.
 
 from datetime import timedelta
 from typing import Any, ClassVar, Self, get_origin
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 from fastapi import Request
@@ -32,12 +33,13 @@ class UrlParams(BaseModel):
     @classmethod
     def read(cls, request: Request) -> Self:
         """Return what a request's URL says, unknown names apart, or raise `RequestValidationError`."""
-        query, fields = request.query_params, cls.model_fields
-        given = {
-            name: query.getlist(name) if get_origin(fields[name].annotation) is list else query[name]
-            for name in query
-            if name in fields
-        }
+        given: dict[str, Any] = {}
+        for name, value in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
+            if field := cls.model_fields.get(name):
+                if get_origin(field.annotation) is list:
+                    given.setdefault(name, []).append(value)
+                else:
+                    given[name] = value
         try:
             return cls.model_validate(given | request.path_params)
         except ValidationError as error:
