@@ -144,7 +144,7 @@ class Breaker:
         if not self.closed:
             return
         self._count(error)
-        if self._circuit.opened:
+        if self.state is not BreakerState.CLOSED:  # or not open any more: to a slow process a probe may be due already
             log.warning("breaker_opened", dependency=self.name, error=str(error))
             self._on_change(True)
             # In a context of its own, so that its log lines are not taken for those of the call that failed.

@@ -188,6 +188,24 @@ async def test_calls_that_began_before_it_opened_are_no_news(store: Store, end: 
     assert store.changes == [True]
 
 
+async def test_it_heals_even_if_the_pause_is_over_before_it_is_seen_to_be_open(
+    store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = store.breaker._count
+
+    def count_slowly(error: Exception) -> None:
+        count(error)
+        clock.now += SETTINGS.pause_s
+
+    monkeypatch.setattr(store.breaker, "_count", count_slowly)
+    await store.fail()
+    store.probe_error = None
+    await until_probed(store, 1)
+    await asyncio.sleep(0)
+    assert store.breaker.closed
+    assert store.changes == [True, False]
+
+
 async def test_it_opens_again(store: Store) -> None:
     store.probe_error = None
     for _ in range(3):
