@@ -31,6 +31,14 @@ def test_exactly_as_many_ports_as_there_are_can_be_had(monkeypatch: pytest.Monke
     assert choose_ports(1) == [port]
 
 
+def test_the_public_port_is_not_chosen_for_a_child_that_listens_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    (port,) = choose_ports(1)
+    monkeypatch.setattr("deploy.local.ports._RANGE", range(port, port + 1))
+    check_port(port)
+    with pytest.raises(PortTaken):
+        choose_ports(1)
+
+
 def test_a_taken_port_is_refused_with_advice_and_a_free_one_is_not() -> None:
     with socket.create_server((LOOPBACK, 0)) as taken:
         port = taken.getsockname()[1]
