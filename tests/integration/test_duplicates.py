@@ -43,6 +43,7 @@ from tests.fixtures.rows import (
 )
 from worker.decode_pool import DecodePool
 from worker.duplicates import loop as loop_module
+from worker.duplicates import search as search_module
 from worker.duplicates.loop import Duplicates
 from worker.duplicates.rehash import Rehash
 from worker.duplicates.search import DuplicateSearch
@@ -213,7 +214,7 @@ async def test_a_comparison_is_followed_by_as_long_a_pause(bench: Bench, monkeyp
     await DuplicateSearch(bench.database, bench.index).find_pairs(LOCAL_OWNER_ID, images, bench.model, THRESHOLDS)
     assert len(asked) == len(images)
     for (started, ended), (next_started, _) in itertools.pairwise(asked):
-        assert next_started - ended >= ended - started
+        assert next_started - ended >= min(ended - started, search_module._LONGEST_PAUSE_S)
 
 
 async def test_twins_that_are_compared_at_the_same_moment_find_each_other(bench: Bench) -> None:

@@ -27,6 +27,7 @@ MOST_SIMILAR = 20
 """Most similar images that are remembered of one image; near ones are all remembered."""
 
 _LONGEST_PAUSE_S = 0.1
+"""An answer that takes longer is a server's, which does not hold up this process."""
 _MAX_COPIES = 1000
 
 Vector = NDArray[np.float32]
@@ -56,7 +57,6 @@ class DuplicateSearch:
     def __init__(self, database: Database, vectors: VectorIndex) -> None:
         self._database = database
         self._vectors = vectors
-        self._turn = asyncio.Lock()
 
     async def find_pairs(
         self, owner_id: UUID, images: Sequence[Image], model: EmbeddingModel, thresholds: DuplicateThresholds
@@ -99,18 +99,17 @@ class DuplicateSearch:
 
         nearest: dict[str, list[UUID]] = {}
         for sha256, vector in known.vectors.items():
-            async with self._turn:
-                started = time.perf_counter()
-                matches = await self._vectors.query(
-                    collection,
-                    vector,
-                    filter=Filter(owner_id, include_hidden=True),
-                    limit=CANDIDATES,
-                    min_score=thresholds.least_score - ROUNDING,  # `compare` has the exact scores
-                    exclude=copies.get(sha256, ()),
-                )
-                # Half of the time is for people's searches: an index in this process lets nothing go on meanwhile.
-                await asyncio.sleep(min(time.perf_counter() - started, _LONGEST_PAUSE_S))
+            started = time.perf_counter()
+            matches = await self._vectors.query(
+                collection,
+                vector,
+                filter=Filter(owner_id, include_hidden=True),
+                limit=CANDIDATES,
+                min_score=thresholds.least_score - ROUNDING,  # `compare` has the exact scores
+                exclude=copies.get(sha256, ()),
+            )
+            # Half of the time is for people's searches: an index in this process lets nothing go on meanwhile.
+            await asyncio.sleep(min(time.perf_counter() - started, _LONGEST_PAUSE_S))
             nearest[sha256] = [match.id for match in matches]
         contents = await self._find_contents(owner_id, {id_ for ids in nearest.values() for id_ in ids})
         return {
