@@ -29,6 +29,10 @@ class Example:
     weight: float = 1.0
 
 
+A_PICTURE: Sequence[Example] = ()
+"""What a search for a picture that is not kept has for examples."""
+
+
 def ids_of(examples: Sequence[Example]) -> list[UUID]:
     """Return the images among examples, each once."""
     return list(dict.fromkeys(example.of for example in examples if isinstance(example.of, UUID)))

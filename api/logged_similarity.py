@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from typing import Any
 from uuid import UUID
 
-from api.examples import Example
+from api.examples import A_PICTURE, Example
 from api.paging import Window
 from api.search_log import SearchLog
 from api.similarity import Results, Similarity
@@ -17,8 +17,6 @@ from common.db.searches import Kind, NewSearch
 from common.settings import SearchLogSettings
 from common.vectors.base import AnyOf, Between, During, Equals, Filter
 
-_A_PICTURE: Sequence[Example] = ()
-"""What a search for a picture that is not kept has for examples."""
 _ACCEPTABLE_SESSION = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _MAX_FILTER_CHARS = 4_000
 _FILTERS = tuple(field.name for field in fields(Filter) if field.name != "owner_id")
@@ -47,7 +45,7 @@ class LoggedSimilarity:
         """See `Similarity`."""
         started = time.perf_counter()
         results = await self._similarity.by_picture(data, sha256, wanted, window)
-        self._note_soon(_A_PICTURE, wanted, window, results, started)
+        self._note_soon(A_PICTURE, wanted, window, results, started)
         return results
 
     def _note_soon(

@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 
 from api.candidates import Candidates
-from api.examples import Example, Vector, add_up, ids_of, spell, texts_of
+from api.examples import A_PICTURE, Example, Vector, add_up, ids_of, spell, texts_of
 from api.good_matches import good_score, require_good
 from api.live_models import RememberedModels, collection_of
 from api.model_choice import Choice, choose, stale_cursor
@@ -36,9 +36,6 @@ from common.status import ImageStatus, Visibility
 from common.vectors.base import Filter, Match, VectorIndex
 
 log = structlog.get_logger(__name__)
-
-_A_PICTURE: Sequence[Example] = ()
-"""What a search for a picture that is not kept has for examples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +133,7 @@ class Similarity:
 
         async def by(choice: Choice) -> tuple[Results, str]:
             vector = await self._query_vectors.of_picture(choice.model, data, sha256)
-            return await self._search(choice, vector, _A_PICTURE, wanted, window)
+            return await self._search(choice, vector, A_PICTURE, wanted, window)
 
         async def search(live: Sequence[EmbeddingModel]) -> tuple[Results, str]:
             return await self._answer(
