@@ -90,13 +90,12 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def serve(app: ASGIApp, drain: Drain, drain_s: float, **options: Any) -> None:
-    """Serve an app until told to stop, and then for `drain_s` seconds more; `options` are `uvicorn.Config`'s.
+def serve(app: ASGIApp, drain: Drain, drain_s: float, **config: Any) -> None:
+    """Serve an app until told to stop, and then for `drain_s` seconds more; `config` is `uvicorn.Config`'s.
 
     What can't start ends the process with status 1, as all of ours; the log says why.
     """
-    config = uvicorn.Config(app, log_config=None, access_log=False, **options)
-    server = DrainingServer(config, drain, drain_s)
+    server = DrainingServer(uvicorn.Config(app, log_config=None, access_log=False, **config), drain, drain_s)
     with suppress(KeyboardInterrupt):  # of a Ctrl-C before it listens to signals
         try:
             server.run()

@@ -1,4 +1,4 @@
-"""The start of a process: settings that are wrong end it in plain words; what is made once is out of the way after."""
+"""The start of a process: settings that are wrong end it in plain words, and what it has made is out of the way."""
 
 import gc
 import sys

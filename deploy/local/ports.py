@@ -34,7 +34,7 @@ def choose_ports(count: int, among: range | None = None) -> list[int]:
 
 
 def check_port(port: int) -> None:
-    """Make sure that a server can listen on `port`, and that nothing of this process has it chosen.
+    """Make sure that a server can listen on `port`; from then on, `choose_ports` leaves it alone.
 
     Raises:
         PortTaken: it can't; the message says what to do.
